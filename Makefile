@@ -1,0 +1,40 @@
+VENV := .venv
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test torture lint format clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## serve on http://127.0.0.1:8080 (PORT=9090 make run), with a PostgreSQL of its own in .mitosis/
+	@exec $(VENV)/bin/mitosis serve
+
+test: $(STAMP)-test ## run the tests against a PostgreSQL of their own
+	@$(VENV)/bin/python -m pytest
+
+torture: $(STAMP)-test ## run the long tests too: kills by the hundred
+	@$(VENV)/bin/python -m pytest -m torture
+
+lint: $(STAMP)-test $(STAMP)-lint ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(STAMP)-lint ## lay the code out
+	$(VENV)/bin/ruff format .
+
+clean: ## remove the virtual environment and all caches; the data in .mitosis/ stays
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
+	@touch $@
+
+$(STAMP)-%: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@

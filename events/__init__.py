@@ -1,0 +1,1 @@
+"""What can happen to an OAuth client, and the log it is written to."""

@@ -1,0 +1,127 @@
+-- mitosis schema 1
+--
+-- The whole schema. It may be applied any number of times, by any number of processes at once: what stands is left as it is.
+-- Every key, index and statement starts with the tenant, so the tables can be distributed by it.
+
+begin;
+
+select pg_advisory_xact_lock(hashtextextended('mitosis schema', 0));
+
+do $$
+begin
+    if to_regclass('schema_state') is not null then
+        if (select version from schema_state) > 1 then
+            raise exception 'this database has a newer schema; it is not taken back to version 1';
+        end if;
+    end if;
+end
+$$;
+
+create table if not exists schema_state (
+    one boolean primary key default true check (one),
+    version integer not null,
+    applied_at timestamptz not null default now()
+);
+
+-- Who the service is. Roles belong to the whole server, so another database may have made this one already.
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'mitosis_service') then
+        create role mitosis_service nologin;
+    end if;
+exception
+    when duplicate_object or unique_violation then null;
+end
+$$;
+
+-- The service runs as mitosis_service whichever user it connects as; from PostgreSQL 16 on, making a role does not include that.
+do $$
+begin
+    if not pg_has_role(current_user, 'mitosis_service', 'member') then
+        execute format('grant mitosis_service to %I', current_user);
+    end if;
+end
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------- the log
+
+-- One row a tenant. Whoever appends locks it, so positions run 1, 2, 3 and become visible in that order.
+create table if not exists heads (
+    tenant_id text primary key,
+    position bigint not null default 0 check (position >= 0),
+    digest bytea not null check (length(digest) = 32),
+    time timestamptz not null default 'epoch'
+);
+
+-- body is json and not jsonb, because jsonb rewrites the text that was hashed.
+create table if not exists events (
+    tenant_id text not null references heads (tenant_id),
+    position bigint not null check (position > 0),
+    event_id text not null,
+    digest bytea not null check (length(digest) = 32),
+    body json not null,
+    private text,
+    primary key (tenant_id, position),
+    unique (tenant_id, event_id)
+);
+
+comment on column events.digest is 'SHA-256 over the digest before it and the bytes of body';
+comment on column events.private is 'the sealed part, committed to by "sealed" in body: in no feed, no archive, no answer';
+
+create or replace function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% on % is refused: %', tg_op, tg_table_name, tg_argv[0] using errcode = 'integrity_constraint_violation';
+end
+$$;
+
+-- A privilege stops the service; a trigger stops the owner too, and 'always' stops one who poses as a replica.
+create or replace trigger events_append_only
+    before update or delete or truncate on events
+    for each statement execute function refuse_change('what happened stays');
+
+create or replace trigger heads_stay
+    before delete or truncate on heads
+    for each statement execute function refuse_change('a tenant keeps its head');
+
+create or replace trigger heads_move_forward
+    before update on heads
+    for each row when (new.tenant_id <> old.tenant_id or new.position < old.position or new.time < old.time)
+    execute function refuse_change('a head only moves forward');
+
+alter table events enable always trigger events_append_only;
+alter table heads enable always trigger heads_stay;
+alter table heads enable always trigger heads_move_forward;
+
+-- ------------------------------------------------------------------------------------------------------------- the clients
+
+-- state is the fold of the client's events; the columns below it are read out of it, to be searched and listed by.
+-- name_folded is the case-folded name (Unicode's folding, whatever the database's locale).
+create table if not exists clients (
+    tenant_id text not null,
+    client_id text not null,
+    state json not null,
+    name_folded text not null,
+    id text not null generated always as (state ->> 'id') stored,
+    version bigint not null generated always as ((state ->> 'version')::bigint) stored,
+    name text not null generated always as (state -> 'settings' ->> 'name') stored,
+    status text not null generated always as (state ->> 'status') stored,
+    cloned_from text generated always as (state ->> 'cloned_from') stored,
+    is_deleted boolean not null generated always as (state ->> 'deleted_at' is not null) stored,
+    primary key (tenant_id, client_id)
+);
+
+-- the list: newest first
+create index if not exists clients_listed on clients (tenant_id, id desc) where not is_deleted;
+
+-- --------------------------------------------------------------------------------------------------------------- privileges
+
+revoke all on schema_state, heads, events, clients from public, mitosis_service;
+grant select on schema_state to mitosis_service;
+grant select, insert, update on heads to mitosis_service;
+grant select, insert on events to mitosis_service;
+grant select, insert, update on clients to mitosis_service;
+
+insert into schema_state (version) values (1)
+on conflict (one) do update set version = excluded.version, applied_at = excluded.applied_at;
+
+commit;

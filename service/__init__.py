@@ -1,0 +1,1 @@
+"""The outside: HTTP, the write path and the command line."""
