@@ -1,0 +1,1 @@
+"""What is: the current clients, folded from what happened."""

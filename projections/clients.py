@@ -1,0 +1,158 @@
+"""The current clients: what a client's events add up to, and the table that holds it."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from events.client import ClientCloned, ClientRegistered, ClientSettings, IssuedSecret, Status
+from events.errors import OutOfOrder
+from events.log import Conn
+from events.record import Record
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of one of a client's secrets. `secret_id` finds its sealed hash in the log."""
+
+    secret_id: str
+    last_four: str
+    status: Literal["active"]
+    created_at: datetime
+    updated_at: datetime
+    description: str | None = None
+    expires_at: datetime | None = None
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client as its events left it. `version` counts them."""
+
+    tenant_id: str
+    client_id: str
+    id: str
+    version: int
+    status: Status
+    settings: ClientSettings
+    created_at: datetime
+    updated_at: datetime
+    secrets: tuple[Secret, ...] = ()
+    cloned_from: str | None = None
+    deleted_at: datetime | None = None
+
+
+def apply(client: Client | None, record: Record) -> Client:
+    """
+    The client after *record*.
+
+    Pure, and the only place that knows what an event means: the desk and every replay call it.
+
+    Raises:
+        OutOfOrder: *record* cannot follow this state, so the log is damaged.
+    """
+    match client, record.data:
+        case None, ClientRegistered() | ClientCloned() as event if record.client_version == 1:
+            return Client(
+                tenant_id=record.tenant_id,
+                client_id=record.client_id,
+                id=event.id,
+                version=1,
+                status=event.status,
+                settings=event.settings,
+                created_at=record.time,
+                updated_at=record.time,
+                secrets=(_secret(event.secret, record.time),) if event.secret else (),
+                cloned_from=event.source_id if isinstance(event, ClientCloned) else None,
+            )
+        case _:
+            version = client.version if client else 0
+            raise OutOfOrder(
+                f"position {record.position} of tenant {record.tenant_id}: {type(record.data).__name__} as version "
+                f"{record.client_version} of {record.client_id} cannot follow version {version}"
+            )
+
+
+def _secret(issued: IssuedSecret, time: datetime) -> Secret:
+    return Secret(
+        secret_id=issued.secret_id,
+        last_four=issued.last_four,
+        status="active",
+        created_at=time,
+        updated_at=time,
+        description=issued.description,
+        expires_at=issued.expires_at,
+    )
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(Client).decode
+
+_LOAD = """
+select state
+from clients
+join unnest($1::text[], $2::text[]) as wanted (tenant_id, client_id) using (tenant_id, client_id)
+"""
+
+
+async def load(conn: Conn, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Client]:
+    """The clients of the (tenant, client id) pairs, deleted ones included; those that never were are missing."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    tenants, ids = zip(*wanted, strict=True)
+    clients = [_decode(row["state"]) for row in await conn.fetch(_LOAD, tenants, ids)]
+    return {(client.tenant_id, client.client_id): client for client in clients}
+
+
+_SAVE = """
+insert into clients (tenant_id, client_id, state, name_folded)
+select * from unnest($1::text[], $2::text[], $3::json[], $4::text[])
+on conflict (tenant_id, client_id) do update set state = excluded.state, name_folded = excluded.name_folded
+returning state
+"""
+
+
+async def save(conn: Conn, clients: Sequence[Client]) -> list[Client]:
+    """Write the rows of *clients*, each client once, and read them back as the table now has them."""
+    rows = await conn.fetch(
+        _SAVE,
+        [client.tenant_id for client in clients],
+        [client.client_id for client in clients],
+        [_encode(client).decode() for client in clients],
+        [client.settings.name.casefold() for client in clients],
+    )
+    return [_decode(row["state"]) for row in rows]
+
+
+class Page(NamedTuple):
+    """Some of the clients of a list, and how many there are in all."""
+
+    clients: list[Client]
+    total: int
+
+
+_PAGE = """
+with matching as (
+    select id, state
+    from clients
+    where tenant_id = $1
+      and not is_deleted
+      and ($2::text is null or strpos(name_folded, $2) > 0)
+      and ($3::text is null or status = $3)
+)
+select total, state
+from (select count(*) as total from matching) as counted
+left join lateral (select state, id from matching order by id desc limit $4 offset $5) as page on true
+order by id desc
+"""
+
+
+async def page(  # noqa: PLR0913 (a list's filters)
+    conn: Conn, tenant_id: str, *, number: int, size: int, name: str | None = None, status: str | None = None
+) -> Page:
+    """
+    One page (from 1, of *size*) of the tenant's clients that are not deleted, newest first.
+
+    *name* keeps those whose name contains it, whatever the letter case; *status* those with exactly that status.
+    """
+    rows = await conn.fetch(_PAGE, tenant_id, name and name.casefold(), status, size, (number - 1) * size)
+    return Page([_decode(row["state"]) for row in rows if row["state"] is not None], rows[0]["total"])
