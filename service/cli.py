@@ -1,0 +1,81 @@
+"""The command line: `mitosis serve` and `mitosis token`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+
+from events.errors import MitosisError
+from service import serve
+from service.bearer import ROLES, Tokens, is_tenant_id
+from service.config import ConfigError, from_environment, seconds
+from service.signing import load_key
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 for what went wrong, 2 for a command that was not understood."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except MitosisError as error:
+        sys.stderr.write(f"mitosis: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="mitosis", description="An event-sourced, multi-tenant registry of OAuth clients.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    serving = commands.add_parser(
+        "serve",
+        help="serve the HTTP API",
+        description="Serve the HTTP API, on a PostgreSQL of its own unless MITOSIS_DATABASE_URL names another. "
+        "All further configuration is in the environment; the README lists it.",
+    )
+    serving.add_argument("--host", help="the address to listen on (MITOSIS_HOST, 127.0.0.1)")
+    serving.add_argument("--port", type=int, help="the port to listen on, 0 for any that is free (PORT, 8080)")
+    serving.set_defaults(run=_serve)
+
+    token = commands.add_parser(
+        "token",
+        help="print a bearer token",
+        description="Print a JWT for the API, signed with the local key in MITOSIS_HOME or MITOSIS_SIGNING_KEY_FILE.",
+    )
+    token.add_argument("--tenant", required=True, help="the tenant it is for")
+    token.add_argument("--role", required=True, choices=ROLES, help="what its bearer may do: %(choices)s")
+    token.add_argument("--subject", help="who its bearer is (ops@TENANT)")
+    token.add_argument("--ttl", default="1h", help="how long it is good for, such as 15m (%(default)s)")
+    token.set_defaults(run=_token)
+    return parser
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    given = {name: getattr(parsed, name) for name in ("host", "port") if getattr(parsed, name) is not None}
+    if not 0 <= given.get("port", 0) <= 65535:  # noqa: PLR2004 (TCP's own limit)
+        raise ConfigError(f"--port must be from 0 to 65535, not {given['port']}")
+    serve.run(msgspec.structs.replace(from_environment(), **given))
+
+
+def _token(parsed: argparse.Namespace) -> None:
+    config = from_environment()
+    if not is_tenant_id(parsed.tenant):
+        raise ConfigError("--tenant must be 1 to 128 printable ASCII characters without spaces")
+    token = Tokens(load_key(config.key_file), config.audience).issue(
+        subject=parsed.subject or f"ops@{parsed.tenant}",
+        tenant_id=parsed.tenant,
+        role=parsed.role,
+        ttl_s=seconds(parsed.ttl, "--ttl"),
+    )
+    sys.stdout.write(f"{token}\n")

@@ -1,0 +1,101 @@
+"""The configuration: one Struct, read from the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from events.errors import MitosisError
+
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class ConfigError(MitosisError):
+    """A setting cannot be used. The message names it and says why."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What can be configured. A setting's variable is its name in capitals after `MITOSIS_`; times end in s, m or h.
+
+    `database_url` is who the service connects as, `owner_database_url` who applies the schema (the same where it is not
+    given). Without a `database_url` the service runs a PostgreSQL of its own under `home`.
+    """
+
+    home: Path = Path(".mitosis")
+    database_url: str | None = None
+    owner_database_url: str | None = None
+    database_timeout_s: float = 5
+    pool_size: int = 10
+    host: str = "127.0.0.1"
+    port: int = 8080
+    base_path: str = ""
+    signing_key_file: Path | None = None
+    audience: str = "mitosis"
+    argon2_memory_kib: int = 19456
+    argon2_time_cost: int = 2
+    argon2_parallelism: int = 1
+    hash_line: int = 256
+    desk_line: int = 4096
+
+    @property
+    def key_file(self) -> Path:
+        """Where the local signing key lives."""
+        return self.signing_key_file or self.home / "signing-key.pem"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
+    """
+    The configuration that *environment* asks for; unset and empty variables leave the defaults.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    values: dict[str, object] = {}
+    for name, key in _VARIABLES.items():
+        if text := environment.get(name, "").strip():
+            values[key] = _value(name, key, text)
+    return Config(**values)  # type: ignore[arg-type]  # each value was made for its field
+
+
+_VARIABLES = {
+    "PORT" if key == "port" else f"MITOSIS_{key.removesuffix('_s').upper()}": key for key in Config.__struct_fields__
+}
+_LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0}
+
+
+def _value(name: str, key: str, text: str) -> object:
+    if key == "database_timeout_s":
+        return seconds(text, name)
+    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
+    if kind is int:
+        least = _LEAST.get(key, 1)
+        most = 65535 if key == "port" else 2**31 - 1
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ConfigError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+        return int(text)
+    if key == "base_path":
+        return _base_path(name, text)
+    return Path(text) if key in {"home", "signing_key_file"} else text
+
+
+def _base_path(name: str, text: str) -> str:
+    path = "/" + text.strip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+|/", path):
+        raise ConfigError(f"{name} must be a path such as /api/v1, not {text!r}")
+    return path.rstrip("/")
+
+
+def seconds(text: str, name: str) -> float:
+    """
+    The seconds that *text* says: `5`, `5s`, `500ms`, `15m`, `4h` or `1d`. *name* is what the value is for.
+
+    Raises:
+        ConfigError: *text* is no positive length of time.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"{name} must be a length of time such as 5s, 15m or 4h, not {text!r}")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]

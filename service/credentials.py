@@ -1,0 +1,104 @@
+"""Credentials: mint a secret, hash it, check one against its hash."""
+
+import asyncio
+import secrets
+import string
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from argon2 import PasswordHasher, Type
+
+from service.refusals import RETRY_AFTER_S, TooManyHashes
+
+PREFIX = "secret_"
+RANDOM_LENGTH = 43  # base62 digits that hold 256 bits
+CHECKSUM_LENGTH = 6  # base62 digits that hold a CRC32
+
+_DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+
+class Credential(NamedTuple):
+    """A new secret and what is kept of it. The plain text goes into one answer and nowhere else."""
+
+    secret: str
+    hash: str
+
+    def __repr__(self) -> str:
+        """Nothing: a credential that is printed by accident must not be one that leaks."""
+        return "Credential(...)"
+
+    @property
+    def last_four(self) -> str:
+        """What a person may recognise the secret by: four characters, of the checksum's."""
+        return self.secret[-4:]
+
+
+class Hasher:
+    """
+    argon2id in threads of its own (the library lets go of the interpreter's lock while it works).
+
+    At most `threads` hashes run at once and at most `line_limit` wait; one more is refused rather than queued, so that
+    callers who ask for credentials cannot make a line that nobody leaves in time.
+    """
+
+    def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int, line_limit: int) -> None:
+        self._argon2 = PasswordHasher(
+            time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16, type=Type.ID
+        )
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._limit = threads + line_limit
+        self._taken = 0
+
+    async def mint(self) -> Credential:
+        """
+        A new credential of 256 random bits.
+
+        Raises:
+            TooManyHashes: the line is full.
+        """
+        if self._taken >= self._limit:
+            raise TooManyHashes(headers={"Retry-After": str(RETRY_AFTER_S)})
+        secret = new_secret()
+        self._taken += 1
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._argon2.hash, secret)
+        # a caller who gives up does not stop the thread: the place is free when the work is done, not before
+        work.add_done_callback(self._leave)
+        return Credential(secret, await asyncio.shield(work))
+
+    def _leave(self, work: "asyncio.Future[str]") -> None:
+        self._taken -= 1
+        if not work.cancelled():
+            work.exception()
+
+    def close(self) -> None:
+        """Let the hashes that run finish and start no other."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def new_secret() -> str:
+    """
+    `secret_`, 43 base62 digits of 256 random bits, and 6 of the CRC32 over all before them.
+
+    The prefix and the checksum let a scanner recognise a leaked secret without asking anybody.
+    """
+    body = PREFIX + _base62(secrets.randbits(256), RANDOM_LENGTH)
+    return body + _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
+
+
+def is_well_formed(secret: str) -> bool:
+    """Whether *secret* has the form and the checksum of one of ours."""
+    body, checksum = secret[:-CHECKSUM_LENGTH], secret[-CHECKSUM_LENGTH:]
+    return (
+        len(secret) == len(PREFIX) + RANDOM_LENGTH + CHECKSUM_LENGTH
+        and secret.startswith(PREFIX)
+        and checksum == _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
+    )
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,45 @@
+"""A first client to play with: the contract's own example, planted where the registry is empty."""
+
+from aiohttp import web
+from ulid import ULID
+
+from events.client import ClientSettings
+from events.record import Actor
+from service.clients import DESK, HASHER, READS, TIMEOUT_S
+from service.commands import RegisterClient, SealedSecret
+from service.database import borrowed
+
+TENANT_ID = "demo"
+CLIENT_ID = "app-demo"
+
+_SETTINGS = ClientSettings(
+    name="My Application",
+    redirect_uris=("https://app.example.com/callback",),
+    scopes=("openid", "profile", "email"),
+    grant_types=("authorization_code", "refresh_token"),
+    client_auth_methods=("client_secret_basic", "private_key_jwt"),
+    cors_origins=("https://app.example.com",),
+    is_confidential=True,
+    fapi_profile="fapi1",
+    jwks_uri="https://client.example.com/.well-known/jwks.json",
+)
+
+_EMPTY = "select not exists (select from heads where position > 0)"
+
+
+async def plant(app: web.Application) -> None:
+    """Register the demo client, unless any tenant of the registry ever wrote anything."""
+    async with borrowed(app[READS], app[TIMEOUT_S]) as connection:
+        if not await connection.fetchval(_EMPTY):
+            return
+    credential = await app[HASHER].mint()
+    await app[DESK].submit(
+        RegisterClient(
+            tenant_id=TENANT_ID,
+            actor=Actor(subject="mitosis", role="system", request_id=str(ULID())),
+            reads=CLIENT_ID,
+            id=str(ULID()),
+            settings=_SETTINGS,
+            sealed=SealedSecret(hash=credential.hash, last_four=credential.last_four),
+        )
+    )

@@ -1,0 +1,278 @@
+"""
+The write path. Commands wait in line; one turn takes all that wait and commits them in one transaction.
+
+While a turn is in the database the next callers gather, so the busier it is, the larger the turns. Each tenant is in
+one line at a time: the common one or, while its head is held by somebody else, one of its own. So whoever holds a
+tenant up holds up nobody else.
+
+What a crash leaves: every command that was answered is in the log, and those that were not are in it whole or not at
+all.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+
+import asyncpg
+
+from events import log
+from events.errors import DatabaseAway, OutcomeUnknown
+from projections import clients
+from projections.clients import Client
+from service.commands import Command
+from service.database import borrowed
+from service.refusals import RETRY_AFTER_S, LineFull
+from service.turn import Turn
+
+_logger = logging.getLogger(__name__)
+
+_ASIDE_LIMIT = 4  # heads held by others that are waited for at once, a connection each
+_ASK_AGAIN_S = 0.05  # between two questions to a database that is away
+
+
+class _Ticket:
+    """A command in line, and the promise of an answer at the deadline (in the loop's time) at the latest."""
+
+    def __init__(self, command: Command, limit_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.command = command
+        self.answer: asyncio.Future[Client] = loop.create_future()
+        self.deadline = loop.time() + limit_s
+        self.is_taken = False
+        self._expiry = loop.call_at(self.deadline, self._expire)
+
+    @property
+    def left_s(self) -> float:
+        return max(self.deadline - asyncio.get_running_loop().time(), 0)
+
+    def succeed(self, client: Client) -> None:
+        if not self.answer.done():
+            self.answer.set_result(client)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def leave(self) -> None:
+        self._expiry.cancel()
+
+    def _expire(self) -> None:
+        self.fail(OutcomeUnknown() if self.is_taken else DatabaseAway())
+
+
+class Desk:
+    """
+    The one place where commands become events.
+
+    Args:
+        pool: connections of its own, so that readers cannot starve it.
+        turn_limit: commands that one turn takes at most.
+        line_limit: commands that may wait in all.
+        timeout_s: a caller is answered within this, whatever the database does.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, timeout_s: float, turn_limit: int = 256, line_limit: int = 4096) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._turn_limit = turn_limit
+        self._line_limit = line_limit
+        self._waiting = 0
+        self._common: list[_Ticket] = []
+        self._aside: dict[str, list[_Ticket]] = {}
+        self._aside_turns = asyncio.Semaphore(_ASIDE_LIMIT)
+        self._clerks: set[asyncio.Task[None]] = set()
+        self._common_clerk: asyncio.Task[None] | None = None
+
+    async def submit(self, command: Command) -> Client:
+        """
+        Have *command* decided, appended and projected; returns the client as its projection row has it.
+
+        Durable when it returns.
+
+        Raises:
+            Refused: by the rules, or because the line is full. Nothing was appended.
+            DatabaseAway: the database did not answer in time. Nothing was appended.
+            OutcomeUnknown: it went away during COMMIT and could not be asked since.
+        """
+        if self._waiting >= self._line_limit:
+            raise LineFull(headers={"Retry-After": str(RETRY_AFTER_S)})
+        ticket = _Ticket(command, self._timeout_s)
+        self._waiting += 1
+        try:
+            self._line_up(ticket)
+            return await ticket.answer
+        finally:
+            ticket.leave()
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """Answer all that wait; then no task of the desk is left."""
+        while self._clerks:
+            await asyncio.wait(self._clerks)
+
+    def _line_up(self, ticket: _Ticket) -> None:
+        aside = self._aside.get(ticket.command.tenant_id)
+        if aside is not None:
+            aside.append(ticket)
+            return
+        self._common.append(ticket)
+        if self._common_clerk is None or self._common_clerk.done():
+            self._common_clerk = self._hire(self._serve_common())
+
+    def _hire(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        clerk = asyncio.create_task(work)
+        self._clerks.add(clerk)
+        clerk.add_done_callback(self._clerks.discard)
+        return clerk
+
+    async def _serve_common(self) -> None:
+        while tickets := self._next(self._common):
+            for ticket in await self._turn(tickets, wait=False):
+                self._step_aside(ticket)
+
+    def _step_aside(self, ticket: _Ticket) -> None:
+        tenant_id = ticket.command.tenant_id
+        if tenant_id not in self._aside:
+            self._aside[tenant_id] = []
+            self._hire(self._serve_aside(tenant_id))
+        self._aside[tenant_id].append(ticket)
+
+    async def _serve_aside(self, tenant_id: str) -> None:
+        """
+        One turn for a tenant whose head was held by somebody else.
+
+        Its commands that come meanwhile wait here, and go back to the common line after it.
+        """
+        try:
+            async with self._aside_turns:
+                if tickets := self._next(self._aside[tenant_id]):
+                    await self._turn(tickets, wait=True)
+        finally:
+            for ticket in self._aside.pop(tenant_id):
+                self._line_up(ticket)
+
+    def _next(self, line: list[_Ticket]) -> list[_Ticket]:
+        """
+        Take the next turn's tickets off *line*.
+
+        Those with too little time left are told so at once; a turn is as short as the time of its shortest.
+        """
+        tickets: list[_Ticket] = []
+        while line and not tickets:
+            tickets, line[:] = line[: self._turn_limit], line[self._turn_limit :]
+            for ticket in tickets:
+                if ticket.left_s < self._timeout_s / 4:
+                    ticket.fail(DatabaseAway())
+                ticket.is_taken = True
+            tickets = [ticket for ticket in tickets if not ticket.answer.done()]
+        return tickets
+
+    async def _turn(self, tickets: Sequence[_Ticket], *, wait: bool) -> list[_Ticket]:
+        """One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else."""
+        try:
+            return await self._attempt(tickets, wait=wait)
+        except Exception as error:
+            _logger.warning("turn_failed", exc_info=error, extra={"commands": len(tickets)})
+            tickets = await self._settle(error, tickets)
+        held_up: list[_Ticket] = []
+        for ticket in tickets:
+            try:
+                held_up += await self._attempt([ticket], wait=wait)
+            except Exception as error:  # noqa: BLE001 (it goes to the caller)
+                for unanswered in await self._settle(error, [ticket]):
+                    unanswered.fail(error.cause if isinstance(error, _InDoubt) else error)
+        return held_up
+
+    async def _attempt(self, tickets: Sequence[_Ticket], *, wait: bool) -> list[_Ticket]:
+        """
+        Decide, append, project and answer, in one transaction.
+
+        Raises:
+            _InDoubt: the connection was lost at COMMIT.
+            Exception: nothing was appended.
+        """
+        limit_s = min(ticket.left_s for ticket in tickets) / 2  # the other half is for finding out, and for another try
+        tenants = sorted({ticket.command.tenant_id for ticket in tickets})
+        outcomes: list[tuple[_Ticket, Client | Exception]] = []
+        rows: list[Client] = []
+        committing = False
+        try:
+            async with borrowed(self._pool, limit_s) as connection:
+                if wait:
+                    await log.open_heads(connection, tenants)
+                async with connection.transaction():
+                    heads = await log.lock(connection, tenants, wait=wait)
+                    ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
+                    reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
+                    turn = Turn(heads, await clients.load(connection, reads))
+                    outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
+                    if turn.entries:
+                        await log.append(connection, turn.entries, turn.heads)
+                        rows = await clients.save(connection, list(turn.changed.values()))
+                        committing = True
+        except DatabaseAway as error:
+            if committing:
+                raise _InDoubt(outcomes, error) from error
+            raise
+        projected = {(row.tenant_id, row.client_id, row.version): row for row in rows}
+        for ticket, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                ticket.fail(outcome)
+            else:
+                # a later command of this turn may have changed the client again: this caller's version then never was
+                # a row
+                ticket.succeed(projected.get((outcome.tenant_id, outcome.client_id, outcome.version), outcome))
+        return [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
+
+    async def _settle(self, error: Exception, tickets: Sequence[_Ticket]) -> list[_Ticket]:
+        """
+        After a turn that failed: answer all that happened, and return those that certainly did not.
+
+        After a lost COMMIT the log itself is asked, under the heads' locks: the lost transaction held these, so
+        whoever has them knows that it is over.
+        """
+        if not isinstance(error, _InDoubt):
+            return list(tickets)
+        written = {ticket: outcome for ticket, outcome in error.outcomes if isinstance(outcome, Client)}
+        try:
+            found = await self._find(list(written))
+        except DatabaseAway:
+            for ticket in written:
+                ticket.fail(OutcomeUnknown())
+        else:
+            for ticket, client in written.items():
+                if ticket.command.event_id in found:
+                    ticket.succeed(client)
+        return [ticket for ticket in tickets if not ticket.answer.done()]
+
+    async def _find(self, tickets: Sequence[_Ticket]) -> set[str]:
+        """Those of the tickets' event ids that are in the log, now and for good."""
+        tenants = sorted({ticket.command.tenant_id for ticket in tickets})
+        wanted = [(ticket.command.tenant_id, ticket.command.event_id) for ticket in tickets]
+        while True:
+            left_s = min(ticket.left_s for ticket in tickets)
+            try:
+                async with borrowed(self._pool, left_s) as connection, connection.transaction():
+                    await log.lock(connection, tenants, wait=True)
+                    return await log.find(connection, wanted)
+            except DatabaseAway:
+                if left_s < 2 * _ASK_AGAIN_S:
+                    raise
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+
+class _InDoubt(Exception):
+    """The connection was lost at COMMIT: the outcomes hold if the transaction does."""
+
+    def __init__(self, outcomes: list[tuple[_Ticket, Client | Exception]], cause: DatabaseAway) -> None:
+        super().__init__("the connection was lost at COMMIT")
+        self.outcomes = outcomes
+        self.cause = cause
+
+
+def _outcome(turn: Turn, command: Command) -> Client | Exception:
+    """What *command* leads to; an error is its caller's alone, and the turn goes on."""
+    try:
+        return turn.take(command)
+    except Exception as error:  # noqa: BLE001 (it goes to the caller)
+        return error

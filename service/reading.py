@@ -1,0 +1,122 @@
+"""From what a request carries to a Struct, with every fault named by its path and not the first alone."""
+
+import asyncio
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from service.refusals import BodyTooLarge, BodyTooSlow, InvalidRequest, MalformedBody, UnsupportedMediaType
+from service.validation import Violation
+
+BODY_LIMIT = 64 * 1024  # bytes
+BODY_TIMEOUT_S = 10
+_NAMED_FAULTS_LIMIT = 100  # of unknown fields in one answer
+_RULES = "the OpenAPI document"
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+async def read(request: web.Request) -> bytes:
+    """
+    The body, empty where there is none.
+
+    Raises:
+        BodyTooLarge: it is over 64 KiB.
+        BodyTooSlow: it did not arrive within 10 s.
+    """
+    if not request.can_read_body:
+        return b""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise BodyTooLarge(headers={"Connection": "close"}) from None
+    except TimeoutError:
+        raise BodyTooSlow(headers={"Connection": "close"}) from None
+
+
+async def decode(request: web.Request, kind: type[T]) -> T:
+    """
+    The body as a *kind*.
+
+    Raises:
+        MalformedBody: it is no JSON object.
+        InvalidRequest: it has fields that *kind* has not, lacks some, or has values of the wrong type; all are named.
+        BodyTooLarge, BodyTooSlow, UnsupportedMediaType.
+    """
+    text = await read(request)
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedBody from None
+    if not isinstance(value, dict):
+        raise MalformedBody
+    return _fields(value, kind, strict=True)
+
+
+async def expect_no_body(request: web.Request) -> None:
+    """
+    Read the body of a request that takes none: nothing, or an empty object.
+
+    Raises:
+        MalformedBody, InvalidRequest: there is something in it.
+    """
+    if await read(request):
+        await decode(request, Nothing)
+
+
+def query(request: web.Request, kind: type[T]) -> T:
+    """
+    The query's parameters as a *kind*.
+
+    A name that *kind* has not is a fault too: misspelt, it would be silently without effect.
+
+    Raises:
+        InvalidRequest: as `decode`; a parameter that stands there twice is one of the faults.
+    """
+    if not request.query_string and kind is Nothing:
+        return kind()
+    twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
+    if twice:
+        faults = [Violation(field=_path(name), message="It stands there twice.", reference=_RULES) for name in twice]
+        raise InvalidRequest(violations=tuple(faults[:_NAMED_FAULTS_LIMIT]))
+    return _fields(dict(request.query), kind, strict=False)
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No field at all."""
+
+
+def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    faults = [
+        Violation(field=_path(name), message="There is no such field.", reference=_RULES)
+        for name in list(value)[:_NAMED_FAULTS_LIMIT]
+        if name not in fields
+    ]
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in value:
+            try:
+                found[field.name] = msgspec.convert(value[name], field.type, strict=strict)
+            except msgspec.ValidationError as error:
+                faults.append(_mistyped(name, str(error)))
+        elif field.required:
+            faults.append(Violation(field=name, message="This field is required.", reference=_RULES))
+    if faults:
+        raise InvalidRequest(violations=tuple(faults))
+    return kind(**found)
+
+
+def _mistyped(name: str, message: str) -> Violation:
+    """Msgspec says ``Expected `str`, got `int` - at `$[1]` ``; the path goes into the field."""
+    reason, _, path = message.partition(" - at `$")
+    return Violation(field=name + path.removesuffix("`"), message=reason.replace("`", "'") + ".", reference=_RULES)
+
+
+def _path(name: str) -> str:
+    """A name that a stranger chose, as far as it can be shown: printable and short."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name[:64])

@@ -1,0 +1,159 @@
+"""
+What a request can be refused with, and what can go wrong with one: the one table from errors to answers.
+
+A code is the HTTP status followed by a reason number. Codes are stable: a number is never used again for something
+else.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from events.errors import DatabaseAway, OutcomeUnknown, Refused
+from service.validation import Violation
+
+
+class Refusal(Refused):
+    """A refusal with its stable `code`; the first line of the class's docstring is the message to the caller."""
+
+    code: ClassVar[int]
+
+    def __init__(self, *, violations: tuple[Violation, ...] = (), headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(self.code)
+        self.violations = violations
+        self.headers = dict(headers or {})
+
+
+class MalformedBody(Refusal):
+    """The body is not a JSON object."""
+
+    code = 400001
+
+
+class MalformedClientId(Refusal):
+    """The client id is malformed: it is 'app-' and up to 60 of a-z, 0-9 and '-'."""
+
+    code = 400002
+
+
+class InvalidRequest(Refusal):
+    """The request breaks the rules named in 'violations'."""
+
+    code = 400003
+
+
+class MalformedTenant(Refusal):
+    """X-Tenant-ID is malformed: it is 1 to 128 printable ASCII characters without spaces."""
+
+    code = 400004
+
+
+class MalformedRequest(Refusal):
+    """The request is not valid HTTP."""
+
+    code = 400005
+
+
+class Unauthenticated(Refusal):
+    """Authentication is required: send a valid bearer token."""
+
+    code = 401001
+
+
+class InvalidToken(Refusal):
+    """The bearer token is invalid or has expired."""
+
+    code = 401002
+
+
+class NotPermitted(Refusal):
+    """The token's role does not permit this; it takes an administrator."""
+
+    code = 403001
+
+
+class OtherTenant(Refusal):
+    """The token is for another tenant than X-Tenant-ID names."""
+
+    code = 403002
+
+
+class ClientNotFound(Refusal):
+    """The client does not exist or belongs to another tenant."""
+
+    code = 404001
+
+
+class NoSuchRoute(Refusal):
+    """There is nothing at this path."""
+
+    code = 404002
+
+
+class MethodNotAllowed(Refusal):
+    """The path does not take this method."""
+
+    code = 405001
+
+
+class BodyTooSlow(Refusal):
+    """The body did not arrive in time."""
+
+    code = 408001
+
+
+class ClientExists(Refusal):
+    """There is a client with this id already."""
+
+    code = 409001
+
+
+class BodyTooLarge(Refusal):
+    """The body is larger than 64 KiB."""
+
+    code = 413001
+
+
+class UnsupportedMediaType(Refusal):
+    """The body must be sent as application/json."""
+
+    code = 415001
+
+
+class ExpectationFailed(Refusal):
+    """The only expectation that can be met is 100-continue."""
+
+    code = 417001
+
+
+class TooManyHashes(Refusal):
+    """Too many credentials are being made at this moment; try again shortly."""
+
+    code = 429001
+
+
+class LineFull(Refusal):
+    """Too many changes are waiting at this moment; try again shortly."""
+
+    code = 503003
+
+
+class CredentialNeeded(Refused):
+    """
+    The client needs a secret and the command brought none.
+
+    The handler mints one and asks again; no caller sees this.
+    """
+
+
+REFUSALS: Mapping[int, type[Refusal]] = {refusal.code: refusal for refusal in Refusal.__subclasses__()}
+
+CRASHED = 500001
+FAILURES: Mapping[type[Exception], int] = {DatabaseAway: 503001, OutcomeUnknown: 503002}
+RETRY_AFTER_S = 1
+
+MESSAGES: Mapping[int, str] = {
+    **{code: (refusal.__doc__ or "").splitlines()[0] for code, refusal in REFUSALS.items()},
+    CRASHED: "An internal error occurred.",
+    503001: "The database is not available; nothing was changed. Try again shortly.",
+    503002: "The database went away while it saved the change; look whether it was made before trying again.",
+}
