@@ -25,7 +25,7 @@ async def read(request: web.Request) -> bytes:
         BodyTooLarge: it is over 64 KiB.
         BodyTooSlow: it did not arrive within 10 s.
     """
-    if not request.can_read_body:
+    if not request.body_exists:
         return b""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

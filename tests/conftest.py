@@ -1,0 +1,83 @@
+"""What the tests run on: a real PostgreSQL, a real HTTP server, and tenants that never were."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import BaseTestServer, TestServer
+from ulid import ULID
+
+from service import embedded, schema
+from service.app import build
+from service.config import Config
+from service.embedded import Embedded
+from service.routes import TOKENS
+from tests.callers import Api
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Path | None:
+    """The PostgreSQL to test with: MITOSIS_TEST_POSTGRES names a bin directory, the wheel's own otherwise."""
+    named = os.environ.get("MITOSIS_TEST_POSTGRES")
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory, binaries: Path | None) -> Iterator[Embedded]:
+    """A server for the whole session; who kills one starts one of its own."""
+    server = embedded.start(tmp_path_factory.mktemp("postgres"), binaries=binaries)
+    asyncio.run(prepare(server))
+    yield server
+    server.stop()
+
+
+async def prepare(server: Embedded) -> None:
+    """Apply the schema, as `mitosis serve` does."""
+    owner = await asyncpg.connect(server.url("postgres"))
+    await schema.apply(owner)
+    await owner.execute("alter role mitosis_service login")
+    await owner.close()
+
+
+@pytest.fixture(scope="session")
+def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The service's configuration, with a hash that costs nothing: its strength is not what these tests are about."""
+    return Config(
+        home=tmp_path_factory.mktemp("home"),
+        database_url=postgres.url("mitosis_service"),
+        base_path="/api/v1",
+        argon2_memory_kib=8,
+        argon2_time_cost=1,
+    )
+
+
+@pytest.fixture(scope="session")
+async def server(config: Config) -> AsyncIterator[BaseTestServer]:
+    """The HTTP server that all tests share; each has tenants of its own."""
+    async with TestServer(build(config)) as server:
+        yield server
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that never was."""
+    return f"t-{ULID()}".lower()
+
+
+@pytest.fixture
+async def api(server: BaseTestServer, tenant: str) -> AsyncIterator[Api]:
+    """The shared service, called by an administrator of the test's own tenant."""
+    async with ClientSession() as session:
+        yield Api(session, str(server.make_url("")).rstrip("/"), server.app[TOKENS], {}).as_role("admin", tenant)
+
+
+@pytest.fixture
+async def owner(postgres: Embedded) -> AsyncIterator[asyncpg.Connection]:
+    """A connection as the owner of the database."""
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    yield connection
+    await connection.close()

@@ -1,0 +1,49 @@
+"""Clients that no request could make: written to the log as an older version of the rules would have let them in."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from ulid import ULID
+
+from events import chain, log
+from events.client import ClientRegistered, ClientSettings, IssuedSecret, Status
+from events.log import Conn, Entry, Head
+from events.record import SCHEMA_VERSION, Actor, Record, encode
+from projections.clients import Client, apply, save
+from tests.callers import EXAMPLE
+
+
+async def plant(
+    connection: Conn, tenant_id: str, *, status: Status = "active", deleted: bool = False, **changes: Any
+) -> Client:
+    """A client with the contract's example settings and *changes*, which nobody checked."""
+    ulid, event_id = str(ULID()), str(ULID())
+    settings = msgspec.convert({**EXAMPLE, **changes}, ClientSettings)
+    private = "$argon2id$a-hash-of-nothing"
+    async with connection.transaction():
+        await log.open_heads(connection, [tenant_id])
+        head = (await log.lock(connection, [tenant_id], wait=True))[tenant_id]
+        record = Record(
+            event_id=event_id,
+            tenant_id=tenant_id,
+            position=head.position + 1,
+            schema_version=SCHEMA_VERSION,
+            client_id=f"app-{ulid.lower()}",
+            client_version=1,
+            time=max(datetime.now(UTC), head.time),
+            actor=Actor(subject="planter", role="system", request_id="planted"),
+            data=ClientRegistered(
+                id=ulid, status=status, settings=settings, secret=IssuedSecret(secret_id=event_id, last_four="abcd")
+            ),
+            sealed=chain.seal(private),
+        )
+        body = encode(record)
+        digest = chain.link(head.digest, body)
+        entry = Entry(tenant_id, record.position, event_id, digest, body, private)
+        await log.append(connection, [entry], {tenant_id: Head(record.position, digest, record.time)})
+        client = apply(None, record)
+        if deleted:
+            client = msgspec.structs.replace(client, deleted_at=record.time)
+        await save(connection, [client])
+    return client
