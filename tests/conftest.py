@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiohttp import ClientSession
-from aiohttp.test_utils import BaseTestServer, TestServer
+from aiohttp.test_utils import TestServer
 from ulid import ULID
 
 from service import embedded, schema
@@ -56,10 +56,12 @@ def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Conf
 
 
 @pytest.fixture(scope="session")
-async def server(config: Config) -> AsyncIterator[BaseTestServer]:
+async def server(config: Config) -> AsyncIterator[TestServer]:
     """The HTTP server that all tests share; each has tenants of its own."""
-    async with TestServer(build(config)) as server:
-        yield server
+    server = TestServer(build(config))
+    await server.start_server()
+    yield server
+    await server.close()
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def tenant() -> str:
 
 
 @pytest.fixture
-async def api(server: BaseTestServer, tenant: str) -> AsyncIterator[Api]:
+async def api(server: TestServer, tenant: str) -> AsyncIterator[Api]:
     """The shared service, called by an administrator of the test's own tenant."""
     async with ClientSession() as session:
         yield Api(session, str(server.make_url("")).rstrip("/"), server.app[TOKENS], {}).as_role("admin", tenant)
