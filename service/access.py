@@ -47,7 +47,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-def failed(request: web.Request, error: Exception) -> web.Response:
+def failed(request: web.BaseRequest, error: Exception) -> web.Response:
     """The answer to a request that ended in *error*; what was not foreseen is logged."""
     if isinstance(error, web.HTTPException):
         kind = _HTTP_REFUSALS.get(error.status, MalformedRequest)

@@ -15,7 +15,6 @@ from joserfc.jwk import OKPKey
 from service.refusals import InvalidToken, MalformedTenant, NotPermitted, OtherTenant, Unauthenticated
 
 ISSUER = "mitosis"
-TOKEN_LIMIT = 8192  # characters
 CLAIM_LIMIT = 255  # characters
 ADMINISTRATORS = frozenset({"admin", "super_admin"})
 READERS = ADMINISTRATORS | {"auditor"}
@@ -97,8 +96,6 @@ class Tokens:
         return claims
 
     def _read(self, token: str) -> Claims | None:
-        if len(token) > TOKEN_LIMIT:
-            return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SecurityWarning)

@@ -18,6 +18,7 @@ from service.clients import READS
 from service.config import Config
 from service.database import borrowed
 from service.routes import TOKENS
+from service.runner import Runner
 
 _OLDEST = 15  # major version of PostgreSQL
 _DEMO_TOKEN_S = 12 * 3600
@@ -66,7 +67,7 @@ async def _serve(config: Config, *, plant: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     await _prepare(config, login=plant)
     app = build(config)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_ANSWER_S)
+    runner = Runner(app, access_log=None, shutdown_timeout=_ANSWER_S)
     await runner.setup()
     try:
         await _check(app, config)

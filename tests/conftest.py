@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from service.app import build
 from service.config import Config
 from service.embedded import Embedded
 from service.routes import TOKENS
+from service.runner import Runner
 from tests.callers import Api
 
 
@@ -55,10 +57,17 @@ def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Conf
     )
 
 
+class Served(TestServer):
+    """The application, run as `mitosis serve` runs it."""
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        return Runner(self.app, **kwargs)
+
+
 @pytest.fixture(scope="session")
 async def server(config: Config) -> AsyncIterator[TestServer]:
     """The HTTP server that all tests share; each has tenants of its own."""
-    server = TestServer(build(config))
+    server = Served(build(config))
     await server.start_server()
     yield server
     await server.close()

@@ -1,0 +1,57 @@
+"""Runs the application so that what never becomes a request is answered in the envelope too."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from service.access import failed
+from service.envelope import failure
+from service.refusals import MalformedRequest
+
+
+class _Protocol(web.RequestHandler):
+    """aiohttp's protocol. It answers a header that it cannot parse by itself; here it does so in the envelope."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 (it quotes what was sent)
+    ) -> web.StreamResponse:
+        """Answer what the parser refused, or what failed before an answer was sent; then the connection is closed."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of an answer is sent already")
+        error = MalformedRequest() if status < 500 else exc if isinstance(exc, Exception) else Exception()  # noqa: PLR2004
+        response = failure(error)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """`web.AppRunner`, with every failure in the envelope."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        handle = made.request_handler
+
+        async def enveloped(request: BaseRequest) -> web.StreamResponse:
+            try:
+                return await handle(request)
+            except web.HTTPException as error:  # an Expect header is judged before the middlewares
+                return failed(request, error)
+
+        return _Server(
+            enveloped,
+            request_factory=made.request_factory,
+            loop=asyncio.get_running_loop(),
+            **made._kwargs,  # noqa: SLF001
+        )
