@@ -81,7 +81,7 @@ def query(request: web.Request, kind: type[T]) -> T:
         return kind()
     twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
     if twice:
-        faults = [Violation(field=_path(name), message="It stands there twice.", reference=_RULES) for name in twice]
+        faults = [Violation(field=_path(name), message="is given twice", reference=_RULES) for name in twice]
         raise InvalidRequest(violations=tuple(faults[:_NAMED_FAULTS_LIMIT]))
     return _fields(dict(request.query), kind, strict=False)
 
@@ -93,7 +93,7 @@ class Nothing(msgspec.Struct, frozen=True):
 def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     faults = [
-        Violation(field=_path(name), message="There is no such field.", reference=_RULES)
+        Violation(field=_path(name), message="is no field of this request", reference=_RULES)
         for name in list(value)[:_NAMED_FAULTS_LIMIT]
         if name not in fields
     ]
@@ -105,7 +105,7 @@ def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
             except msgspec.ValidationError as error:
                 faults.append(_mistyped(name, str(error)))
         elif field.required:
-            faults.append(Violation(field=name, message="This field is required.", reference=_RULES))
+            faults.append(Violation(field=name, message="is required", reference=_RULES))
     if faults:
         raise InvalidRequest(violations=tuple(faults))
     return kind(**found)
@@ -114,7 +114,8 @@ def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
 def _mistyped(name: str, message: str) -> Violation:
     """Msgspec says ``Expected `str`, got `int` - at `$[1]` ``; the path goes into the field."""
     reason, _, path = message.partition(" - at `$")
-    return Violation(field=name + path.removesuffix("`"), message=reason.replace("`", "'") + ".", reference=_RULES)
+    reason = reason[:1].lower() + reason[1:].replace("`", "'")
+    return Violation(field=name + path.removesuffix("`"), message=f"has the wrong type: {reason}", reference=_RULES)
 
 
 def _path(name: str) -> str:
