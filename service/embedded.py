@@ -104,8 +104,9 @@ class Embedded:
         Raises:
             EmbeddedUnavailable: a process outlives SIGKILL by KILL_S.
         """
-        self._cluster.shut_down(self.pid)
-        self._retire()
+        if not self._retired():
+            self._cluster.shut_down(self.pid)
+            self._retire()
 
     def kill(self) -> None:
         """
@@ -114,8 +115,13 @@ class Embedded:
         Raises:
             EmbeddedUnavailable: a process outlives SIGKILL by KILL_S.
         """
-        self._cluster.sweep()
-        self._retire()
+        if not self._retired():
+            self._cluster.sweep()
+            self._retire()
+
+    def _retired(self) -> bool:
+        """Whether `_retire` was here, so that what runs on the directory by now is a successor."""
+        return self._process.returncode is not None
 
     def _retire(self) -> None:
         self._process.wait()
