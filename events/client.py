@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Status = Literal["active", "suspended", "inactive"]
 
@@ -35,6 +36,25 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     website: str | None = None
     terms_url: str | None = None
     privacy_policy: str | None = None
+
+
+class SettingsChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """New values of some settings; what is left out stays as it is."""
+
+    name: str | UnsetType = UNSET
+    redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    scopes: tuple[str, ...] | UnsetType = UNSET
+    grant_types: tuple[str, ...] | UnsetType = UNSET
+    client_auth_methods: tuple[str, ...] | UnsetType = UNSET
+    cors_origins: tuple[str, ...] | UnsetType = UNSET
+    is_confidential: bool | UnsetType = UNSET
+    fapi_profile: str | UnsetType = UNSET
+    jwks: str | UnsetType = UNSET
+    jwks_uri: str | UnsetType = UNSET
+    logo_url: str | UnsetType = UNSET
+    website: str | UnsetType = UNSET
+    terms_url: str | UnsetType = UNSET
+    privacy_policy: str | UnsetType = UNSET
 
 
 class IssuedSecret(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,4 +94,72 @@ class ClientCloned(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, t
     secret: IssuedSecret | None = None
 
 
-Event = ClientRegistered | ClientCloned
+class ClientUpdated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="ClientUpdated"):
+    """Settings were given new values, or (`removed`) have none any more."""
+
+    changed: SettingsChange
+    removed: tuple[str, ...] = ()
+
+
+class ClientSuspended(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="ClientSuspended"):
+    """A client may not be used until it is reactivated."""
+
+
+class ClientDeactivated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="ClientDeactivated"):
+    """A client is not in use: its status became `inactive`."""
+
+
+class ClientReactivated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="ClientReactivated"):
+    """A client that was suspended or inactive is active again."""
+
+
+class ClientDeleted(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="ClientDeleted"):
+    """A client is gone for everybody but auditors; its id is never used again."""
+
+
+class SecretAdded(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="SecretAdded"):
+    """A client got one more secret. `dropped` are ids of secrets that could not be used any more and left the list."""
+
+    secret: IssuedSecret
+    dropped: tuple[str, ...] = ()
+
+
+class SecretRotated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="SecretRotated"):
+    """
+    A client got a new secret in place of the one in `retired`, which keeps working until `retired_until`.
+
+    A secret without a predecessor has neither. `dropped` are ids of secrets that left the list: those that could not be
+    used any more, and the one that an earlier rotation had retired, whose grace ends here.
+    """
+
+    secret: IssuedSecret
+    retired: str | None = None
+    retired_until: datetime | None = None
+    dropped: tuple[str, ...] = ()
+
+
+class SecretDeactivated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="SecretDeactivated"):
+    """A secret does not work any more; it stays in the list."""
+
+    secret_id: str
+
+
+class SecretDeleted(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="SecretDeleted"):
+    """A secret does not work any more, and left the list."""
+
+    secret_id: str
+
+
+Event = (
+    ClientRegistered
+    | ClientCloned
+    | ClientUpdated
+    | ClientSuspended
+    | ClientDeactivated
+    | ClientReactivated
+    | ClientDeleted
+    | SecretAdded
+    | SecretRotated
+    | SecretDeactivated
+    | SecretDeleted
+)

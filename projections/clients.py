@@ -5,23 +5,49 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
 
-from events.client import ClientCloned, ClientRegistered, ClientSettings, IssuedSecret, Status
+from events.client import (
+    ClientCloned,
+    ClientDeactivated,
+    ClientDeleted,
+    ClientReactivated,
+    ClientRegistered,
+    ClientSettings,
+    ClientSuspended,
+    ClientUpdated,
+    IssuedSecret,
+    SecretAdded,
+    SecretDeactivated,
+    SecretDeleted,
+    SecretRotated,
+    Status,
+)
 from events.errors import OutOfOrder
 from events.log import Conn
 from events.record import Record
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of one of a client's secrets. `secret_id` finds its sealed hash in the log."""
+    """
+    What is known of one of a client's secrets. `secret_id` finds its sealed hash in the log.
+
+    A `retired` secret was rotated: it works until `expires_at`, which is the end of its grace. A fold has no clock, so
+    whether a secret works now is asked with `is_usable`.
+    """
 
     secret_id: str
     last_four: str
-    status: Literal["active"]
+    status: Literal["active", "retired", "inactive"]
     created_at: datetime
     updated_at: datetime
     description: str | None = None
     expires_at: datetime | None = None
+
+    def is_usable(self, now: datetime) -> bool:
+        """Whether a client may authenticate with it at *now*."""
+        return self.status != "inactive" and (self.expires_at is None or now < self.expires_at)
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,29 +75,81 @@ def apply(client: Client | None, record: Record) -> Client:
     Raises:
         OutOfOrder: *record* cannot follow this state, so the log is damaged.
     """
-    match client, record.data:
-        case None, ClientRegistered() | ClientCloned() as event if record.client_version == 1:
-            return Client(
-                tenant_id=record.tenant_id,
-                client_id=record.client_id,
-                id=event.id,
-                version=1,
-                status=event.status,
-                settings=event.settings,
-                created_at=record.time,
-                updated_at=record.time,
-                secrets=(_secret(event.secret, record.time),) if event.secret else (),
-                cloned_from=event.source_id if isinstance(event, ClientCloned) else None,
+    if client is None and record.client_version == 1:
+        match record.data:
+            case ClientRegistered() | ClientCloned() as event:
+                return _begin(record, event)
+    elif client is not None and client.deleted_at is None and record.client_version == client.version + 1:
+        changed = _change(client, record)
+        if changed is not None:
+            return replace(changed, version=record.client_version, updated_at=record.time)
+    raise OutOfOrder(
+        f"position {record.position} of tenant {record.tenant_id}: {type(record.data).__name__} as version "
+        f"{record.client_version} of {record.client_id} cannot follow version {client.version if client else 0}"
+    )
+
+
+def _begin(record: Record, event: ClientRegistered | ClientCloned) -> Client:
+    return Client(
+        tenant_id=record.tenant_id,
+        client_id=record.client_id,
+        id=event.id,
+        version=1,
+        status=event.status,
+        settings=event.settings,
+        created_at=record.time,
+        updated_at=record.time,
+        secrets=(_issued(event.secret, record.time),) if event.secret else (),
+        cloned_from=event.source_id if isinstance(event, ClientCloned) else None,
+    )
+
+
+def _change(client: Client, record: Record) -> Client | None:  # noqa: PLR0911 (an event, a line)
+    """*client* with what the event changes; None where the event cannot happen to a client that is there."""
+    match record.data:
+        case ClientUpdated(changed=changed, removed=removed):
+            values = {name: value for name, value in asdict(changed).items() if value is not UNSET}
+            return replace(client, settings=replace(client.settings, **values, **dict.fromkeys(removed)))
+        case ClientSuspended():
+            return replace(client, status="suspended")
+        case ClientDeactivated():
+            return replace(client, status="inactive")
+        case ClientReactivated():
+            return replace(client, status="active")
+        case ClientDeleted():
+            return replace(client, deleted_at=record.time)
+        case SecretAdded(secret=issued, dropped=dropped):
+            kept = _without(client, dropped)
+            return replace(client, secrets=(*kept, _issued(issued, record.time)))
+        case SecretRotated(secret=issued, retired=retired, retired_until=until, dropped=dropped):
+            kept = tuple(
+                replace(secret, status="retired", updated_at=record.time, expires_at=_earlier(secret.expires_at, until))
+                if secret.secret_id == retired
+                else secret
+                for secret in _without(client, dropped)
             )
+            return replace(client, secrets=(*kept, _issued(issued, record.time)))
+        case SecretDeactivated(secret_id=secret_id):
+            kept = tuple(
+                replace(secret, status="inactive", updated_at=record.time) if secret.secret_id == secret_id else secret
+                for secret in client.secrets
+            )
+            return replace(client, secrets=kept)
+        case SecretDeleted(secret_id=secret_id):
+            return replace(client, secrets=_without(client, (secret_id,)))
         case _:
-            version = client.version if client else 0
-            raise OutOfOrder(
-                f"position {record.position} of tenant {record.tenant_id}: {type(record.data).__name__} as version "
-                f"{record.client_version} of {record.client_id} cannot follow version {version}"
-            )
+            return None
 
 
-def _secret(issued: IssuedSecret, time: datetime) -> Secret:
+def _without(client: Client, secret_ids: tuple[str, ...]) -> tuple[Secret, ...]:
+    return tuple(secret for secret in client.secrets if secret.secret_id not in secret_ids)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min(one, other) if one and other else one or other
+
+
+def _issued(issued: IssuedSecret, time: datetime) -> Secret:
     return Secret(
         secret_id=issued.secret_id,
         last_four=issued.last_four,

@@ -53,6 +53,24 @@ class MalformedRequest(Refusal):
     code = 400005
 
 
+class NoSecretUsed(Refusal):
+    """None of the client's authentication methods uses a secret."""
+
+    code = 400006
+
+
+class LastSecret(Refusal):
+    """The client's last secret cannot be deleted; rotate it, or delete the client."""
+
+    code = 400007
+
+
+class MalformedPrecondition(Refusal):
+    """If-Match is malformed: it is * or the entity tags of versions, such as "3"."""
+
+    code = 400008
+
+
 class Unauthenticated(Refusal):
     """Authentication is required: send a valid bearer token."""
 
@@ -83,6 +101,12 @@ class ClientNotFound(Refusal):
     code = 404001
 
 
+class SecretNotFound(Refusal):
+    """The client has no such secret."""
+
+    code = 404003
+
+
 class NoSuchRoute(Refusal):
     """There is nothing at this path."""
 
@@ -105,6 +129,18 @@ class ClientExists(Refusal):
     """There is a client with this id already."""
 
     code = 409001
+
+
+class TooManySecrets(Refusal):
+    """The client has two active secrets already; deactivate or delete one first."""
+
+    code = 409002
+
+
+class VersionMoved(Refusal):
+    """The client has changed since the version in If-Match."""
+
+    code = 412001
 
 
 class BodyTooLarge(Refusal):

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from ulid import ULID
+
 from events import chain
+from events.errors import OutOfOrder
 from events.log import Entry, Head
 from events.record import SCHEMA_VERSION, Record, encode
 from projections.clients import Client, apply
-from service.commands import Command, decide
+from service.commands import Command
+from service.decisions import decide
 
 Key = tuple[str, str]
 
@@ -35,31 +39,40 @@ class Turn:
             Refused: the rules refuse it.
         """
         tenant_id = command.tenant_id
-        decision = decide(self._client((tenant_id, command.reads)), command)
-        key = (tenant_id, decision.client_id)
-        before = self._client(key)
         head = self.heads.get(tenant_id) or self._locked[tenant_id]
-        record = Record(
-            event_id=command.event_id,
-            tenant_id=tenant_id,
-            position=head.position + 1,
-            schema_version=SCHEMA_VERSION,
-            client_id=decision.client_id,
-            client_version=before.version + 1 if before else 1,
-            # clocks differ between processes and are set back; a tenant's log is in the order of its times all the same
-            time=max(datetime.now(UTC), head.time),
-            actor=command.actor,
-            data=decision.event,
-            sealed=decision.private and chain.seal(decision.private),
-        )
-        after = apply(before, record)
-        body = encode(record)
-        digest = chain.link(head.digest, body)
+        # clocks differ between processes and are set back; a tenant's log is in the order of its times all the same
+        now = max(datetime.now(UTC), head.time)
+        decision = decide(self._client((tenant_id, command.reads)), command, now)
+        key = (tenant_id, decision.client_id)
+        client = self._client(key)
+        entries: list[Entry] = []
+        for event in decision.events:
+            first = not entries
+            private = decision.private if first else None
+            record = Record(
+                event_id=command.event_id if first else str(ULID()),
+                tenant_id=tenant_id,
+                position=head.position + 1,
+                schema_version=SCHEMA_VERSION,
+                client_id=decision.client_id,
+                client_version=client.version + 1 if client else 1,
+                time=now,
+                actor=command.actor,
+                data=event,
+                sealed=private and chain.seal(private),
+            )
+            client = apply(client, record)
+            body = encode(record)
+            head = Head(record.position, chain.link(head.digest, body), now)
+            entries.append(Entry(tenant_id, record.position, record.event_id, head.digest, body, private))
+        if client is None:
+            raise OutOfOrder(f"{decision.client_id} came of nothing")
         # all that can fail is behind us: from here on the command has happened
-        self.entries.append(Entry(tenant_id, record.position, record.event_id, digest, body, decision.private))
-        self.heads[tenant_id] = Head(record.position, digest, record.time)
-        self.changed[key] = after
-        return after
+        if entries:
+            self.entries += entries
+            self.heads[tenant_id] = head
+            self.changed[key] = client
+        return client
 
     def _client(self, key: Key) -> Client | None:
         return self.changed.get(key) or self._clients.get(key)

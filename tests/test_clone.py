@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from service.commands import clone_name
+from service.decisions import clone_name
 from service.credentials import is_well_formed
 from tests.callers import EXAMPLE, Api
 from tests.laws import check
