@@ -216,6 +216,7 @@ with matching as (
       and not is_deleted
       and ($2::text is null or strpos(name_folded, $2) > 0)
       and ($3::text is null or status = $3)
+      and ($6::text is null or cloned_from = $6)
 )
 select total, state
 from (select count(*) as total from matching) as counted
@@ -225,12 +226,20 @@ order by id desc
 
 
 async def page(  # noqa: PLR0913 (a list's filters)
-    conn: Conn, tenant_id: str, *, number: int, size: int, name: str | None = None, status: str | None = None
+    conn: Conn,
+    tenant_id: str,
+    *,
+    number: int,
+    size: int,
+    name: str | None = None,
+    status: str | None = None,
+    cloned_from: str | None = None,
 ) -> Page:
     """
     One page (from 1, of *size*) of the tenant's clients that are not deleted, newest first.
 
-    *name* keeps those whose name contains it, whatever the letter case; *status* those with exactly that status.
+    *name* keeps those whose name contains it, whatever the letter case; *status* those with exactly that status, and
+    *cloned_from* the clones of that client.
     """
-    rows = await conn.fetch(_PAGE, tenant_id, name and name.casefold(), status, size, (number - 1) * size)
+    rows = await conn.fetch(_PAGE, tenant_id, name and name.casefold(), status, size, (number - 1) * size, cloned_from)
     return Page([_decode(row["state"]) for row in rows if row["state"] is not None], rows[0]["total"])

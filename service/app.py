@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from service import clients, health, routes
+from service import client_secrets, clients, health, reference, requests, routes
 from service.access import observed
 from service.bearer import Tokens
 from service.config import Config
@@ -27,7 +27,8 @@ def build(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=[observed], client_max_size=BODY_LIMIT)
     app[routes.TOKENS] = Tokens(load_key(config.key_file), config.audience)
-    app[clients.TIMEOUT_S] = config.database_timeout_s
+    app[requests.TIMEOUT_S] = config.database_timeout_s
+    app[client_secrets.GRACE_S] = config.rotation_grace_s
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         if config.database_url is None:
@@ -44,12 +45,15 @@ def build(config: Config) -> web.Application:
             open_pool(config.database_url, size=config.pool_size, timeout_s=timeout_s) as reads,
             open_pool(config.database_url, size=_DESK_POOL, timeout_s=timeout_s) as writes,
         ):
-            desk = Desk(writes, timeout_s=timeout_s, line_limit=config.desk_line)
-            app[clients.READS], app[clients.DESK], app[clients.HASHER] = reads, desk, hasher
+            # a quarter is for what a handler looks up before
+            desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line)
+            app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
             yield
             await desk.close()
             hasher.close()
 
     app.cleanup_ctx.append(resources)
-    routes.add(app, clients.ROUTES + health.ROUTES, config.base_path)
+    table = clients.ROUTES + client_secrets.ROUTES + health.ROUTES + reference.ROUTES
+    app[reference.PAGES] = reference.pages(table, config.base_path)
+    routes.add(app, table, config.base_path)
     return app

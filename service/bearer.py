@@ -22,12 +22,13 @@ ROLES = ("admin", "super_admin", "auditor", "service")
 
 # Ed25519 is RFC 9864's name of what other libraries still sign as EdDSA
 _ALGORITHMS = ["Ed25519", "EdDSA"]
-_TENANT_ID = re.compile(r"[!-~]{1,128}")
+TENANT_ID = r"[!-~]{1,128}"
+_tenant_id = re.compile(TENANT_ID)
 
 
 def is_tenant_id(text: str) -> bool:
     """Whether *text* can name a tenant: 1 to 128 printable ASCII characters without spaces."""
-    return _TENANT_ID.fullmatch(text) is not None
+    return _tenant_id.fullmatch(text) is not None
 
 
 class Caller(NamedTuple):

@@ -1,201 +1,210 @@
-"""The handlers for clients, and the Structs they speak."""
+"""The handlers for clients."""
 
-import re
-from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, TypeVar, cast
 
-import asyncpg
-import msgspec
 from aiohttp import web
-from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import asdict
 from ulid import ULID
 
-from events.client import ClientSettings, Status
-from events.record import Actor
+from events.client import ClientSettings
 from projections import clients as table
 from projections.clients import Client
 from service.bearer import ADMINISTRATORS, READERS
-from service.commands import CloneClient, RegisterClient, SealedSecret, needs_secret
-from service.credentials import Credential, Hasher
+from service.commands import CloneClient, DeleteClient, RegisterClient, UpdateClient
+from service.credentials import Credential
 from service.database import borrowed
-from service.desk import Desk
+from service.decisions import cloned_settings, needs_secret
 from service.envelope import NO_STORE, Answer, Listing, answer, listing
-from service.reading import decode, expect_no_body
-from service.refusals import ClientNotFound, CredentialNeeded, MalformedClientId
-from service.routes import CALLER, QUERY, REQUEST_ID, Route
-
-DESK = web.AppKey("desk", Desk)
-HASHER = web.AppKey("hasher", Hasher)
-READS = web.AppKey("reads", asyncpg.Pool)
-TIMEOUT_S = web.AppKey("timeout_s", float)
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-CLIENT_ID = r"app-[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?"
-_client_id = re.compile(CLIENT_ID)
-
-# What the rules want is shown in the document and checked in one place, by service.validation.
-_Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
-_Url = Annotated[str, Meta(extra_json_schema={"format": "uri", "maxLength": 2048})]
-
-
-class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """A client to be registered. `jwks` is the text of a JWK Set; a null is the same as a field left out."""
-
-    name: _Name
-    redirect_uris: tuple[_Url, ...]
-    scopes: tuple[str, ...] = ()
-    grant_types: tuple[str, ...] = ("authorization_code",)
-    client_auth_methods: tuple[str, ...] = ("client_secret_basic",)
-    cors_origins: tuple[str, ...] = ()
-    fapi_profile: str | None = None
-    is_confidential: bool = True
-    jwks: str | None = None
-    jwks_uri: _Url | None = None
-    logo_url: _Url | None = None
-    website: _Url | None = None
-    terms_url: _Url | None = None
-    privacy_policy: _Url | None = None
-
-
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which clients, and which page of them."""
-
-    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
-    page_size: Annotated[int, Meta(ge=1, le=100)] = 20
-    name: Annotated[str, Meta(max_length=255, pattern="^[^\\x00-\\x1f\\x7f]*$")] | None = None
-    status: Status | None = None
-
-
-class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True):
-    """A client just registered. `client_secret` is shown this once, and left out where no method uses one."""
-
-    id: str
-    client_id: str
-    client_secret: str | UnsetType = UNSET
-    name: str
-    status: Status
-    redirect_uris: tuple[str, ...]
-    scopes: tuple[str, ...]
-    grant_types: tuple[str, ...]
-    client_auth_methods: str
-    cors_origins: tuple[str, ...]
-    is_confidential: bool
-    fapi_profile: str | UnsetType = UNSET
-    jwks: str | UnsetType = UNSET
-    jwks_uri: str | UnsetType = UNSET
-    logo_url: str | UnsetType = UNSET
-    website: str | UnsetType = UNSET
-    terms_url: str | UnsetType = UNSET
-    privacy_policy: str | UnsetType = UNSET
-
-
-class ClonedClient(msgspec.Struct, frozen=True, kw_only=True):
-    """A client just cloned. `client_secret` is shown this once, and left out where no method uses one."""
-
-    id: str
-    client_id: str
-    client_secret: str | UnsetType = UNSET
-    name: str
-    status: Status
-    redirect_uris: tuple[str, ...]
-    scopes: tuple[str, ...]
-    grant_types: tuple[str, ...]
-    cors_origins: tuple[str, ...]
-    client_auth_methods: str
-    fapi_profile: str | UnsetType = UNSET
-    jwks_uri: str | UnsetType = UNSET
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """A client, without any credential."""
-
-    id: str
-    client_id: str
-    tenant_id: str
-    name: str
-    status: Status
-    redirect_uris: tuple[str, ...]
-    scopes: tuple[str, ...]
-    grant_types: tuple[str, ...]
-    client_auth_methods: str
-    cors_origins: tuple[str, ...]
-    is_confidential: bool
-    fapi_profile: str | UnsetType = UNSET
-    jwks_uri: str | UnsetType = UNSET
-    logo_url: str | UnsetType = UNSET
-    website: str | UnsetType = UNSET
-    terms_url: str | UnsetType = UNSET
-    privacy_policy: str | UnsetType = UNSET
-    secret_last_four: str | UnsetType = UNSET
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | UnsetType = UNSET
-    version: int
-    cloned_from: str | UnsetType = UNSET
+from service.reading import Nothing, decode, decode_optional, expect_no_body
+from service.refusals import (
+    ClientExists,
+    ClientNotFound,
+    CredentialNeeded,
+    MalformedClientId,
+    MalformedPrecondition,
+    VersionMoved,
+)
+from service.requests import (
+    DESK,
+    READS,
+    TIMEOUT_S,
+    actor,
+    asked,
+    entity_tag,
+    expected_version,
+    load,
+    mint,
+    named,
+    sealed,
+)
+from service.routes import CALLER, Route
+from service.shapes import (
+    ClonedClient,
+    ClonePreview,
+    CloneQuery,
+    Item,
+    ListQuery,
+    Overrides,
+    RegisteredClient,
+    Registration,
+    Update,
+    preview,
+    shown,
+)
 
 
 async def register(request: web.Request) -> web.Response:
-    """POST / -> 201: the client, and its secret this once."""
+    """
+    POST / -> 201: the client, and its secret this once.
+
+    The answer is the only one that ever shows the secret; the registry keeps a hash. A client whose methods use no
+    secret gets none. Settings that break the rules are refused with every fault named in `violations`.
+    """
     registration = await decode(request, Registration)
-    settings = ClientSettings(**msgspec.structs.asdict(registration))
-    credential = await _mint(request) if needs_secret(settings) else None
+    given = asdict(registration)
+    # RFC 7591 section 2 has one default; a public client could not keep what that asks for
+    given["client_auth_methods"] = registration.client_auth_methods or (
+        ("client_secret_basic",) if registration.is_confidential else ("none",)
+    )
+    settings = ClientSettings(**given)
+    credential = await mint(request) if needs_secret(settings) else None
     ulid = str(ULID())
-    caller = request[CALLER]
     client = await request.app[DESK].submit(
         RegisterClient(
-            tenant_id=caller.tenant_id,
-            actor=_actor(request),
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
             reads=f"app-{ulid.lower()}",
             id=ulid,
             settings=settings,
-            sealed=_sealed(credential),
+            sealed=credential and sealed(credential),
         )
     )
-    return _created(_shown(RegisteredClient, client, credential), "The client was registered.")
+    headers = {**NO_STORE, **entity_tag(client)}
+    data = shown(RegisteredClient, client, credential)
+    return answer(data, message="The client was registered.", status=HTTPStatus.CREATED, headers=headers)
 
 
 async def clone(request: web.Request) -> web.Response:
-    """POST /{client_id}/clone -> 201: the copy, and its secret this once."""
-    source_id = _named(request)
-    await expect_no_body(request)
-    # a look ahead, so that no hash is made for a client that is not there; the turn reads it again under the lock
-    source = await _load(request, source_id)
-    credential = await _mint(request) if needs_secret(source.settings) else None
+    """
+    POST /{client_id}/clone -> 201: the copy, and its secret this once.
+
+    The copy has the source's settings and status under new ids, with a secret of its own, shown in this answer and
+    never again. What the body gives takes the place of the source's own; a null takes a setting away. Without a name of
+    its own, the copy has the source's with ` (clone)` behind it, cut to 255 characters.
+
+    A clone of a suspended client is suspended. Settings that today's rules would not let in are refused with every
+    fault named in `violations`. The source is read and the clone is written as one step. With `dry_run`, the answer is
+    what would be created, and what it would differ in; nothing is.
+    """
+    source_id, version = named(request), expected_version(request)
+    overrides = await decode_optional(request, Overrides)
+    is_dry = asked(request, CloneQuery).dry_run
+    # a look ahead, so that no hash is made in vain; the turn reads the source again, under the lock
+    limit_s = request.app[TIMEOUT_S] if is_dry else request.app[TIMEOUT_S] / 4
+    source = await load(request, source_id, limit_s)
+    if version not in (None, source.version):
+        raise VersionMoved
+    settings = cloned_settings(source.settings, *overrides.split())
+    if is_dry:
+        return answer(preview(source, settings, has_secret=needs_secret(settings)), message="Nothing was created.")
+    credential = await mint(request) if needs_secret(settings) else None
     try:
-        client = await _submit_clone(request, source_id, credential)
+        client = await _clone(request, source_id, overrides, version, credential)
     except CredentialNeeded:  # the source changed its methods since that look
-        credential = await _mint(request)
-        client = await _submit_clone(request, source_id, credential)
-    return _created(_shown(ClonedClient, client, credential), "The client was cloned.")
+        credential = await mint(request)
+        client = await _clone(request, source_id, overrides, version, credential)
+    headers = {**NO_STORE, **entity_tag(client)}
+    data = shown(ClonedClient, client, credential)
+    return answer(data, message="The client was cloned.", status=HTTPStatus.CREATED, headers=headers)
+
+
+async def _clone(
+    request: web.Request, source_id: str, overrides: Overrides, version: int | None, credential: Credential | None
+) -> Client:
+    ulid = str(ULID())
+    changed, removed = overrides.split()
+    return await request.app[DESK].submit(
+        CloneClient(
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=source_id,
+            expected_version=version,
+            id=ulid,
+            client_id=f"app-{ulid.lower()}",
+            sealed=credential and sealed(credential),
+            overrides=changed,
+            removed=removed,
+        )
+    )
 
 
 async def show(request: web.Request) -> web.Response:
     """GET /{client_id} -> 200: the client."""
-    return answer(_shown(Item, await _load(request, _named(request))))
+    client = await load(request, named(request), request.app[TIMEOUT_S])
+    return answer(shown(Item, client), headers=entity_tag(client))
+
+
+async def update(request: web.Request) -> web.Response:
+    """
+    PUT /{client_id} -> 200: the client as it is now.
+
+    A field left out stays as it is; a null takes a setting away. An update that changes nothing leaves no trace.
+    """
+    client_id, version = named(request), expected_version(request)
+    wanted = await decode(request, Update)
+    changed, removed = wanted.split()
+    client = await request.app[DESK].submit(
+        UpdateClient(
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=client_id,
+            expected_version=version,
+            changed=changed,
+            removed=removed,
+            status=wanted.status or None,
+        )
+    )
+    return answer(shown(Item, client), message="The client was updated.", headers=entity_tag(client))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /{client_id} -> 204: the client is gone for everybody but auditors."""
+    client_id, version = named(request), expected_version(request)
+    await expect_no_body(request)
+    await request.app[DESK].submit(
+        DeleteClient(
+            tenant_id=request[CALLER].tenant_id, actor=actor(request), reads=client_id, expected_version=version
+        )
+    )
+    return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def index(request: web.Request) -> web.Response:
     """GET / -> 200: a page of the tenant's clients, newest first."""
-    query = cast("ListQuery", request[QUERY])
+    query = asked(request, ListQuery)
     async with borrowed(request.app[READS], request.app[TIMEOUT_S]) as connection:
         page = await table.page(
             connection,
             request[CALLER].tenant_id,
             number=query.page,
             size=query.page_size,
-            name=query.name,
-            status=query.status,
+            name=query.name or None,
+            status=query.status or None,
+            cloned_from=query.cloned_from or None,
         )
-    items = [_shown(Item, client) for client in page.clients]
+    items = [shown(Item, client) for client in page.clients]
     return listing(items, page=query.page, page_size=query.page_size, total=page.total)
 
+
+_CLIENTS = "/admin/oauth/clients/"
+_CLIENT = "/admin/oauth/clients/{client_id}"
+_NAMING = (MalformedClientId, ClientNotFound)
+_CONDITION = (MalformedPrecondition, VersionMoved)
 
 ROUTES = [
     Route(
         "GET",
-        "/admin/oauth/clients/",
+        _CLIENTS,
         index,
         "List the tenant's clients, newest first",
         {HTTPStatus.OK: Listing[Item]},
@@ -204,101 +213,58 @@ ROUTES = [
     ),
     Route(
         "POST",
-        "/admin/oauth/clients/",
+        _CLIENTS,
         register,
         "Register a client",
         {HTTPStatus.CREATED: Answer[RegisteredClient]},
         ADMINISTRATORS,
         request=Registration,
+        refusals=(ClientExists,),
+        writes=True,
+        mints=True,
     ),
     Route(
         "GET",
-        "/admin/oauth/clients/{client_id}",
+        _CLIENT,
         show,
         "Show a client",
         {HTTPStatus.OK: Answer[Item]},
         READERS,
-        refusals=(MalformedClientId, ClientNotFound),
+        refusals=_NAMING,
+    ),
+    Route(
+        "PUT",
+        _CLIENT,
+        update,
+        "Update a client, suspend it or make it active again",
+        {HTTPStatus.OK: Answer[Item]},
+        ADMINISTRATORS,
+        request=Update,
+        refusals=(*_NAMING, *_CONDITION),
+        writes=True,
+    ),
+    Route(
+        "DELETE",
+        _CLIENT,
+        delete,
+        "Delete a client",
+        {HTTPStatus.NO_CONTENT: None},
+        ADMINISTRATORS,
+        request=Nothing,
+        refusals=(*_NAMING, *_CONDITION),
+        writes=True,
     ),
     Route(
         "POST",
-        "/admin/oauth/clients/{client_id}/clone",
+        f"{_CLIENT}/clone",
         clone,
         "Clone a client, with credentials of its own",
-        {HTTPStatus.CREATED: Answer[ClonedClient]},
+        {HTTPStatus.CREATED: Answer[ClonedClient], HTTPStatus.OK: Answer[ClonePreview]},
         ADMINISTRATORS,
-        refusals=(MalformedClientId, ClientNotFound),
+        query=CloneQuery,
+        request=Overrides,
+        refusals=(*_NAMING, *_CONDITION),
+        writes=True,
+        mints=True,
     ),
 ]
-
-
-def _named(request: web.Request) -> str:
-    """The client id in the path, which is not known to exist."""
-    client_id = request.match_info["client_id"]
-    if _client_id.fullmatch(client_id) is None:
-        raise MalformedClientId
-    return client_id
-
-
-async def _load(request: web.Request, client_id: str) -> Client:
-    key = (request[CALLER].tenant_id, client_id)
-    async with borrowed(request.app[READS], request.app[TIMEOUT_S]) as connection:
-        client = (await table.load(connection, [key])).get(key)
-    if client is None or client.deleted_at is not None:
-        raise ClientNotFound
-    return client
-
-
-async def _submit_clone(request: web.Request, source_id: str, credential: Credential | None) -> Client:
-    ulid = str(ULID())
-    return await request.app[DESK].submit(
-        CloneClient(
-            tenant_id=request[CALLER].tenant_id,
-            actor=_actor(request),
-            reads=source_id,
-            id=ulid,
-            client_id=f"app-{ulid.lower()}",
-            sealed=_sealed(credential),
-        )
-    )
-
-
-async def _mint(request: web.Request) -> Credential:
-    return await request.app[HASHER].mint()
-
-
-def _sealed(credential: Credential | None) -> SealedSecret | None:
-    return credential and SealedSecret(hash=credential.hash, last_four=credential.last_four)
-
-
-def _actor(request: web.Request) -> Actor:
-    caller = request[CALLER]
-    return Actor(
-        subject=caller.subject, role=caller.role, request_id=request[REQUEST_ID], address=request.remote or None
-    )
-
-
-def _created(data: msgspec.Struct, message: str) -> web.Response:
-    return answer(data, message=message, status=HTTPStatus.CREATED, headers=NO_STORE)
-
-
-def _shown(kind: type[T], client: Client, credential: Credential | None = None) -> T:
-    """*client* as the wire has it: what *kind* has a field for, and nothing that has no value."""
-    settings = client.settings
-    known = {
-        **{name: getattr(settings, name) for name in ClientSettings.__struct_fields__},
-        # an array in requests, a string that holds one in answers: odd, but fixed
-        "client_auth_methods": msgspec.json.encode(settings.client_auth_methods).decode(),
-        "id": client.id,
-        "client_id": client.client_id,
-        "tenant_id": client.tenant_id,
-        "status": client.status,
-        "version": client.version,
-        "created_at": client.created_at,
-        "updated_at": client.updated_at,
-        "deleted_at": client.deleted_at,
-        "cloned_from": client.cloned_from,
-        "secret_last_four": client.secrets[-1].last_four if client.secrets else None,
-        "client_secret": credential and credential.secret,
-    }
-    return kind(**{name: known[name] for name in kind.__struct_fields__ if known[name] is not None})

@@ -28,6 +28,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     owner_database_url: str | None = None
     database_timeout_s: float = 5
+    rotation_grace_s: float = 4 * 3600
     pool_size: int = 10
     host: str = "127.0.0.1"
     port: int = 8080
@@ -67,7 +68,7 @@ _LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0}
 
 
 def _value(name: str, key: str, text: str) -> object:
-    if key == "database_timeout_s":
+    if key.endswith("_s"):
         return seconds(text, name)
     kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
     if kind is int:

@@ -1,5 +1,6 @@
 """What follows from a command: pure decisions, from a client's state and a command to events or a refusal."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -55,7 +56,11 @@ CLONE_SUFFIX = " (clone)"
 ACTIVE_LIMIT = 2  # active secrets of a client, besides one in its grace
 LIST_LIMIT = 10  # secrets of a client that are remembered, the deactivated ones included
 
-_STATUS_EVENTS = {"suspended": ClientSuspended, "inactive": ClientDeactivated, "active": ClientReactivated}
+_STATUS_EVENTS: Mapping[Status, Event] = {
+    "suspended": ClientSuspended(),
+    "inactive": ClientDeactivated(),
+    "active": ClientReactivated(),
+}
 
 
 class Decision(NamedTuple):
@@ -169,12 +174,9 @@ def _update(client: Client, command: UpdateClient) -> tuple[Event, ...]:
         changed = SettingsChange(**{name: value for name, value in differing.items() if value is not None})
         removed = tuple(name for name, value in differing.items() if value is None)
         events.append(ClientUpdated(changed=changed, removed=removed))
-    events += _set_status(client.status, command.status)
+    if command.status not in (None, client.status):
+        events.append(_STATUS_EVENTS[command.status])
     return tuple(events)
-
-
-def _set_status(before: Status, after: Status | None) -> list[Event]:
-    return [] if after in (None, before) else [_STATUS_EVENTS[after]()]
 
 
 def _rotate(client: Client, command: RotateSecret, now: datetime) -> Decision:

@@ -5,9 +5,9 @@ from ulid import ULID
 
 from events.client import ClientSettings
 from events.record import Actor
-from service.clients import DESK, HASHER, READS, TIMEOUT_S
 from service.commands import RegisterClient, SealedSecret
 from service.database import borrowed
+from service.requests import DESK, HASHER, READS, TIMEOUT_S
 
 TENANT_ID = "demo"
 CLIENT_ID = "app-demo"

@@ -14,6 +14,7 @@ from service.refusals import CRASHED, FAILURES, MESSAGES, RETRY_AFTER_S, Refusal
 from service.validation import Violation
 
 T = TypeVar("T")
+Instant = Annotated[datetime, Meta(tz=True)]
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 
@@ -23,7 +24,7 @@ class Answer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     code: Literal[0] = 0
     message: str
-    timestamp: datetime
+    timestamp: Instant
     data: T
 
 
@@ -43,7 +44,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     code: Literal[0] = 0
     message: str
-    timestamp: datetime
+    timestamp: Instant
     items: list[T]
     total: int
     pagination: Pagination
@@ -54,7 +55,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     code: Annotated[int, Meta(ge=400_000, le=599_999)]
     message: str
-    timestamp: datetime
+    timestamp: Instant
     violations: list[Violation] | UnsetType = UNSET
 
 

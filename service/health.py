@@ -7,9 +7,9 @@ from aiohttp import web
 
 from events.errors import DatabaseAway
 from service import schema
-from service.clients import READS, TIMEOUT_S
 from service.database import borrowed
 from service.envelope import Answer, answer
+from service.requests import READS, TIMEOUT_S
 from service.routes import Route
 
 
@@ -34,5 +34,13 @@ async def readyz(request: web.Request) -> web.Response:
 
 ROUTES = [
     Route("GET", "/healthz", healthz, "Whether the process lives", {HTTPStatus.OK: Answer[Health]}, None),
-    Route("GET", "/readyz", readyz, "Whether requests can be served", {HTTPStatus.OK: Answer[Health]}, None),
+    Route(
+        "GET",
+        "/readyz",
+        readyz,
+        "Whether requests can be served",
+        {HTTPStatus.OK: Answer[Health]},
+        None,
+        refusals=(DatabaseAway,),
+    ),
 ]

@@ -57,6 +57,11 @@ async def decode(request: web.Request, kind: type[T]) -> T:
     return _fields(value, kind, strict=True)
 
 
+async def decode_optional(request: web.Request, kind: type[T]) -> T:
+    """The body as a *kind*, all of whose fields have defaults, or those where there is none. Raises as `decode`."""
+    return await decode(request, kind) if await read(request) else kind()
+
+
 async def expect_no_body(request: web.Request) -> None:
     """
     Read the body of a request that takes none: nothing, or an empty object.
@@ -64,8 +69,7 @@ async def expect_no_body(request: web.Request) -> None:
     Raises:
         MalformedBody, InvalidRequest: there is something in it.
     """
-    if await read(request):
-        await decode(request, Nothing)
+    await decode_optional(request, Nothing)
 
 
 def query(request: web.Request, kind: type[T]) -> T:

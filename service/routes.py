@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
+from events.errors import MitosisError
 from service.bearer import Caller, Tokens, authorize
 from service.reading import Nothing, query
-from service.refusals import Refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,8 +25,10 @@ class Route(NamedTuple):
     One method of one path.
 
     `roles` are those that may use it, None for everybody without a token. `answers` maps the success status to the
-    Struct of the whole body (None for none); `request` is the Struct of the body; `refusals` are those of the handler
-    itself, besides what the guard, the body and the database refuse for every route.
+    Struct of the whole body, to a media type where it is no JSON, or to None where there is none; `request` is the
+    Struct of the body. `refusals` are those of the handler itself, besides what the guard, the query, the body and, on
+    guarded routes, the database refuse. A route that `writes` waits in the desk's line; one that `mints` makes a
+    credential, and its answer holds the secret.
     """
 
     method: str
@@ -37,7 +39,9 @@ class Route(NamedTuple):
     roles: frozenset[str] | None
     query: type[msgspec.Struct] = Nothing
     request: type[msgspec.Struct] | None = None
-    refusals: tuple[type[Refusal], ...] = ()
+    refusals: tuple[type[MitosisError], ...] = ()
+    writes: bool = False
+    mints: bool = False
 
 
 def add(app: web.Application, routes: list[Route], prefix: str) -> None:

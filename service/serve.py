@@ -14,9 +14,9 @@ from events.errors import DatabaseAway, MitosisError
 from service import demo, embedded, home, logs, schema
 from service.app import build
 from service.bearer import Tokens
-from service.clients import READS
 from service.config import Config
 from service.database import borrowed
+from service.requests import READS
 from service.routes import TOKENS
 from service.runner import Runner
 

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import ClientSession
 
 from service.bearer import Tokens
+from tests.leaks import WITNESS
 
 # the contract's example, as a caller registers it
 EXAMPLE: dict[str, Any] = {
@@ -56,6 +57,7 @@ class Api:
         headers = {**self.headers, **options.pop("headers", {})}
         async with self.session.request(method, self.base + path, headers=headers, **options) as response:
             text = await response.read()
+            WITNESS.answer(f"{method} {path}", response.headers, text.decode(errors="replace"))
             return Reply(response.status, response.headers, msgspec.json.decode(text) if text else None)
 
     async def get(self, path: str, **options: Any) -> Reply:
@@ -63,6 +65,12 @@ class Api:
 
     async def post(self, path: str, **options: Any) -> Reply:
         return await self.send("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> Reply:
+        return await self.send("PUT", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> Reply:
+        return await self.send("DELETE", path, **options)
 
     async def register(self, **changes: Any) -> Any:
         """The data of a newly registered client: the contract's example with *changes*; None leaves a field out."""

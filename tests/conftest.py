@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,20 @@ from service.embedded import Embedded
 from service.routes import TOKENS
 from service.runner import Runner
 from tests.callers import Api
+from tests.leaks import WITNESS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_leak() -> Iterator[None]:
+    """
+    After all tests: no secret that was ever minted, and no hash, is anywhere but where it belongs.
+
+    That is in the one answer that handed it out, and in the log's private column. Looked through are all answers, the
+    logs of this process, and what each server and each `mitosis serve` process of the tests left behind.
+    """
+    with WITNESS.listening():
+        yield
+    assert WITNESS.verdict() == []
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +44,19 @@ def binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, binaries: Path | None) -> Iterator[Embedded]:
-    """A server for the whole session; who kills one starts one of its own."""
-    server = embedded.start(tmp_path_factory.mktemp("postgres"), binaries=binaries)
-    asyncio.run(prepare(server))
-    yield server
-    server.stop()
+def postgres(binaries: Path | None) -> Iterator[Embedded]:
+    """
+    A server for the whole session; who kills one starts one of its own.
+
+    Not in pytest's own directory: as root, each session that starts closes its parent to the server's account.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        server = embedded.start(Path(home), binaries=binaries)
+        asyncio.run(prepare(server))
+        yield server
+        WITNESS.dump(server, binaries=binaries)
+        server.stop()
+        WITNESS.log("postgres.log", Path(home, "postgres.log").read_text())
 
 
 async def prepare(server: Embedded) -> None:

@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from service.decisions import clone_name
+from events.client import ClientCloned, ClientRegistered
 from service.credentials import is_well_formed
+from service.decisions import clone_name
 from tests.callers import EXAMPLE, Api
 from tests.laws import check
 from tests.planting import plant
@@ -68,7 +69,10 @@ async def test_clone_keeps_a_jwk_set(api: Api, tenant: str, owner: asyncpg.Conne
 
     await api.clone(source["client_id"])
 
-    assert {record.data.settings.jwks for record in await check(owner, tenant)} == {jwks}
+    registered, cloned = (record.data for record in await check(owner, tenant))
+    assert isinstance(registered, ClientRegistered)
+    assert isinstance(cloned, ClientCloned)
+    assert cloned.settings.jwks == registered.settings.jwks == jwks
 
 
 @pytest.mark.parametrize("methods", [["none"], ["private_key_jwt"], ["self_signed_tls_client_auth"]], ids="+".join)

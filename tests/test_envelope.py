@@ -157,7 +157,7 @@ async def test_a_crash(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest
     async def crash(*_: object, **__: object) -> None:
         raise RuntimeError("secret_of_the_cause")
 
-    monkeypatch.setattr("service.clients._load", crash)
+    monkeypatch.setattr("service.clients.load", crash)
     reply = await api.get(CLIENTS + "app-x")
 
     assert is_failure(reply.body, 500001)

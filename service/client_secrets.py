@@ -1,0 +1,257 @@
+"""The handlers for a client's secrets, and the Structs they speak."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Meta, UnsetType
+
+from projections.clients import Client
+from projections.clients import Secret as Kept
+from service import fields
+from service.bearer import ADMINISTRATORS
+from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret
+from service.decisions import needs_secret
+from service.envelope import NO_STORE, Answer, Instant, answer
+from service.reading import Nothing, decode_optional, expect_no_body
+from service.refusals import (
+    ClientNotFound,
+    InvalidRequest,
+    LastSecret,
+    MalformedClientId,
+    MalformedPrecondition,
+    NoSecretUsed,
+    SecretNotFound,
+    TooManySecrets,
+    VersionMoved,
+)
+from service.requests import DESK, TIMEOUT_S, actor, entity_tag, expected_version, load, mint, named, sealed
+from service.routes import CALLER, Route
+from service.validation import Violation
+
+GRACE_S = web.AppKey("grace_s", float)
+
+_DESCRIPTION_LIMIT = 255  # characters
+
+
+class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """What a secret may be given: a note for people, and a time from which it does not work."""
+
+    description: Annotated[str, Meta(extra_json_schema={"maxLength": _DESCRIPTION_LIMIT})] | None = None
+    expires_at: Instant | None = None
+
+
+class SecretItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret, without itself. `retired` was rotated and works until `expires_at`; `expired` is past that."""
+
+    secret_id: fields.Ulid
+    status: Literal["active", "retired", "inactive", "expired"]
+    description: str | UnsetType = UNSET
+    created_at: Instant
+    updated_at: Instant
+    expires_at: Instant | UnsetType = UNSET
+    last_used_at: Instant | UnsetType = UNSET
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's secrets, oldest first."""
+
+    secrets: list[SecretItem]
+
+
+class RotatedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """The secret that is the client's from now on, shown this once."""
+
+    client_id: fields.ClientId
+    new_secret: fields.Secret
+    rotated_at: Instant
+
+
+class AddedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """One more secret of the client, shown this once."""
+
+    secret_id: fields.Ulid
+    secret_value: fields.Secret
+    status: Literal["active"]
+    created_at: Instant
+
+
+async def rotate(request: web.Request) -> web.Response:
+    """
+    POST /{client_id}/rotate-secret -> 200: the new secret, this once.
+
+    The oldest active secret works for the grace (4 hours, where nothing else is configured) and then no more. One
+    secret at a time is in its grace: a second rotation ends the grace of the first.
+    """
+    client_id, version = named(request), expected_version(request)
+    await expect_no_body(request)
+    await _look_ahead(request, client_id)
+    credential = await mint(request)
+    client = await request.app[DESK].submit(
+        RotateSecret(
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=client_id,
+            expected_version=version,
+            sealed=sealed(credential),
+            grace_s=request.app[GRACE_S],
+        )
+    )
+    data = RotatedSecret(client_id=client_id, new_secret=credential.secret, rotated_at=client.updated_at)
+    return answer(data, message="The secret was rotated.", headers={**NO_STORE, **entity_tag(client)})
+
+
+async def index(request: web.Request) -> web.Response:
+    """GET /{client_id}/secrets -> 200: what is known of the client's secrets."""
+    client = await load(request, named(request), request.app[TIMEOUT_S])
+    now = datetime.now(UTC)
+    return answer(Secrets(secrets=[_item(secret, now) for secret in client.secrets]), headers=entity_tag(client))
+
+
+async def add(request: web.Request) -> web.Response:
+    """POST /{client_id}/secrets -> 201: one more secret, this once; 409 where two are active."""
+    client_id = named(request)
+    wanted = _checked(await decode_optional(request, NewSecret))
+    await _look_ahead(request, client_id)
+    credential = await mint(request)
+    client = await request.app[DESK].submit(
+        AddSecret(
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=client_id,
+            sealed=sealed(credential),
+            description=wanted.description,
+            expires_at=wanted.expires_at,
+        )
+    )
+    secret = client.secrets[-1]
+    data = AddedSecret(
+        secret_id=secret.secret_id, secret_value=credential.secret, status="active", created_at=secret.created_at
+    )
+    headers = {**NO_STORE, **entity_tag(client)}
+    return answer(data, message="The secret was added.", status=HTTPStatus.CREATED, headers=headers)
+
+
+async def deactivate(request: web.Request) -> web.Response:
+    """PUT /{client_id}/secrets/{secret_id}/deactivate -> 200: the secret, which does not work any more."""
+    client_id, secret_id = named(request), request.match_info["secret_id"]
+    await expect_no_body(request)
+    client = await request.app[DESK].submit(
+        DeactivateSecret(
+            tenant_id=request[CALLER].tenant_id, actor=actor(request), reads=client_id, secret_id=secret_id
+        )
+    )
+    secret = next(secret for secret in client.secrets if secret.secret_id == secret_id)
+    return answer(_item(secret, client.updated_at), message="The secret was deactivated.", headers=entity_tag(client))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /{client_id}/secrets/{secret_id} -> 204; 400 for the last one that works."""
+    client_id, secret_id = named(request), request.match_info["secret_id"]
+    await expect_no_body(request)
+    await request.app[DESK].submit(
+        DeleteSecret(tenant_id=request[CALLER].tenant_id, actor=actor(request), reads=client_id, secret_id=secret_id)
+    )
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def _look_ahead(request: web.Request, client_id: str) -> None:
+    """No hash is made for a client that is not there or has no use for one; the turn asks again, under the lock."""
+    client: Client = await load(request, client_id, request.app[TIMEOUT_S] / 4)
+    if not needs_secret(client.settings):
+        raise NoSecretUsed
+
+
+def _item(secret: Kept, now: datetime) -> SecretItem:
+    past = secret.status != "inactive" and not secret.is_usable(now)
+    return SecretItem(
+        secret_id=secret.secret_id,
+        status="expired" if past else secret.status,
+        description=UNSET if secret.description is None else secret.description,
+        created_at=secret.created_at,
+        updated_at=secret.updated_at,
+        expires_at=secret.expires_at or UNSET,
+    )
+
+
+def _checked(wanted: NewSecret) -> NewSecret:
+    faults = []
+    if wanted.description is not None:
+        if len(wanted.description) > _DESCRIPTION_LIMIT:
+            faults.append(("description", f"is longer than {_DESCRIPTION_LIMIT} characters"))
+        if not wanted.description.isprintable():
+            faults.append(("description", "holds a control character"))
+    if wanted.expires_at is not None:
+        if wanted.expires_at.tzinfo is None:
+            faults.append(("expires_at", "has no time zone"))
+        elif wanted.expires_at <= datetime.now(UTC):
+            faults.append(("expires_at", "is in the past"))
+    if faults:
+        raise InvalidRequest(
+            violations=tuple(Violation(field, message, "contract: secrets") for field, message in faults)
+        )
+    return wanted
+
+
+_CLIENT = "/admin/oauth/clients/{client_id}"
+_NAMING = (MalformedClientId, ClientNotFound)
+
+ROUTES = [
+    Route(
+        "POST",
+        f"{_CLIENT}/rotate-secret",
+        rotate,
+        "Rotate a client's secret",
+        {HTTPStatus.OK: Answer[RotatedSecret]},
+        ADMINISTRATORS,
+        request=Nothing,
+        refusals=(*_NAMING, NoSecretUsed, MalformedPrecondition, VersionMoved),
+        writes=True,
+        mints=True,
+    ),
+    Route(
+        "GET",
+        f"{_CLIENT}/secrets",
+        index,
+        "List a client's secrets, without the secrets themselves",
+        {HTTPStatus.OK: Answer[Secrets]},
+        ADMINISTRATORS,
+        refusals=_NAMING,
+    ),
+    Route(
+        "POST",
+        f"{_CLIENT}/secrets",
+        add,
+        "Give a client one more secret",
+        {HTTPStatus.CREATED: Answer[AddedSecret]},
+        ADMINISTRATORS,
+        request=NewSecret,
+        refusals=(*_NAMING, NoSecretUsed, TooManySecrets),
+        writes=True,
+        mints=True,
+    ),
+    Route(
+        "PUT",
+        f"{_CLIENT}/secrets/{{secret_id}}/deactivate",
+        deactivate,
+        "Stop a secret from working",
+        {HTTPStatus.OK: Answer[SecretItem]},
+        ADMINISTRATORS,
+        request=Nothing,
+        refusals=(*_NAMING, SecretNotFound),
+        writes=True,
+    ),
+    Route(
+        "DELETE",
+        f"{_CLIENT}/secrets/{{secret_id}}",
+        delete,
+        "Delete a secret",
+        {HTTPStatus.NO_CONTENT: None},
+        ADMINISTRATORS,
+        request=Nothing,
+        refusals=(*_NAMING, SecretNotFound, LastSecret),
+        writes=True,
+    ),
+]

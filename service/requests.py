@@ -1,0 +1,119 @@
+"""What the handlers share: from a request to what it names, who sends it, and what the application lends it."""
+
+import re
+from typing import TypeVar
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from events.record import Actor
+from projections import clients as table
+from projections.clients import Client
+from service import fields
+from service.commands import SealedSecret
+from service.credentials import Credential, Hasher
+from service.database import borrowed
+from service.desk import Desk
+from service.refusals import ClientNotFound, MalformedClientId, MalformedPrecondition, VersionMoved
+from service.routes import CALLER, QUERY, REQUEST_ID
+
+DESK = web.AppKey("desk", Desk)
+HASHER = web.AppKey("hasher", Hasher)
+READS = web.AppKey("reads", asyncpg.Pool)
+TIMEOUT_S = web.AppKey("timeout_s", float)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_client_id = re.compile(fields.CLIENT_ID)
+# RFC 9110 section 8.8.3, as far as ours go: "3". A weak tag never matches in If-Match (section 13.1.1).
+_entity_tag = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*')
+
+
+def named(request: web.Request) -> str:
+    """
+    The client id in the path, which is not known to exist.
+
+    Raises:
+        MalformedClientId
+    """
+    client_id = request.match_info["client_id"]
+    if _client_id.fullmatch(client_id) is None:
+        raise MalformedClientId
+    return client_id
+
+
+def asked(request: web.Request, kind: type[T]) -> T:
+    """The query's parameters, as the route declares them."""
+    query = request[QUERY]
+    if not isinstance(query, kind):
+        raise TypeError(kind)
+    return query
+
+
+def actor(request: web.Request) -> Actor:
+    """Who sends *request*, as a record says it."""
+    caller = request[CALLER]
+    return Actor(
+        subject=caller.subject, role=caller.role, request_id=request[REQUEST_ID], address=request.remote or None
+    )
+
+
+async def load(request: web.Request, client_id: str, limit_s: float) -> Client:
+    """
+    The caller's tenant's client.
+
+    Raises:
+        ClientNotFound: there is none, or it was deleted.
+        DatabaseAway: the database did not answer within *limit_s*.
+    """
+    key = (request[CALLER].tenant_id, client_id)
+    async with borrowed(request.app[READS], limit_s) as connection:
+        client = (await table.load(connection, [key])).get(key)
+    if client is None or client.deleted_at is not None:
+        raise ClientNotFound
+    return client
+
+
+async def mint(request: web.Request) -> Credential:
+    """
+    A new credential.
+
+    Raises:
+        TooManyHashes
+    """
+    return await request.app[HASHER].mint()
+
+
+def sealed(credential: Credential) -> SealedSecret:
+    """What a command carries of *credential*."""
+    return SealedSecret(hash=credential.hash, last_four=credential.last_four)
+
+
+def entity_tag(client: Client) -> dict[str, str]:
+    """The ETag header of *client*: its version."""
+    return {"ETag": f'"{client.version}"'}
+
+
+def expected_version(request: web.Request) -> int | None:
+    """
+    The version that If-Match asks for; None where any will do.
+
+    Raises:
+        MalformedPrecondition: it is neither * nor a list of entity tags.
+        VersionMoved: none of its tags can be of a version.
+    """
+    given = request.headers.getall("If-Match", [])
+    text = ",".join(given).strip()
+    if not given or text == "*":
+        return None
+    tags = text.split(",")
+    if not all(_entity_tag.fullmatch(tag) for tag in tags):
+        raise MalformedPrecondition
+    versions = {int(tag.strip()[1:-1]) for tag in tags if re.fullmatch(r'\s*"[1-9][0-9]{0,17}"\s*', tag)}
+    if len(versions) > 1:
+        # one client is at one version: a list says that the caller does not know which it has seen
+        raise MalformedPrecondition
+    if not versions:
+        raise VersionMoved
+    return versions.pop()
