@@ -1,4 +1,4 @@
--- mitosis schema 1
+-- mitosis schema 2
 --
 -- The whole schema. It may be applied any number of times, by any number of processes at once: what stands is left as it is.
 -- Every key, index and statement starts with the tenant, so the tables can be distributed by it.
@@ -10,8 +10,8 @@ select pg_advisory_xact_lock(hashtextextended('mitosis schema', 0));
 do $$
 begin
     if to_regclass('schema_state') is not null then
-        if (select version from schema_state) > 1 then
-            raise exception 'this database has a newer schema; it is not taken back to version 1';
+        if (select version from schema_state) > 2 then
+            raise exception 'this database has a newer schema; it is not taken back to version 2';
         end if;
     end if;
 end
@@ -85,7 +85,12 @@ create or replace trigger heads_stay
 
 create or replace trigger heads_move_forward
     before update on heads
-    for each row when (new.tenant_id <> old.tenant_id or new.position < old.position or new.time < old.time)
+    for each row when (
+        new.tenant_id <> old.tenant_id
+        or new.position < old.position
+        or new.position = old.position and new.digest <> old.digest
+        or new.time < old.time
+    )
     execute function refuse_change('a head only moves forward');
 
 alter table events enable always trigger events_append_only;
@@ -113,15 +118,54 @@ create table if not exists clients (
 -- the list: newest first
 create index if not exists clients_listed on clients (tenant_id, id desc) where not is_deleted;
 
+-- ---------------------------------------------------------------------------------------------------------- authentication
+
+-- The ids of the JWTs that clients authenticated with (RFC 7523), as SHA-256: each is good once until it expires.
+create table if not exists assertions (
+    tenant_id text not null,
+    client_id text not null,
+    jti_digest bytea not null check (length(jti_digest) = 32),
+    expires_at timestamptz not null,
+    primary key (tenant_id, client_id, jti_digest)
+);
+
+create index if not exists assertions_expiring on assertions (tenant_id, expires_at);
+
+-- Telemetry and no part of a client's state: no event says it and no replay restores it.
+create table if not exists secret_usage (
+    tenant_id text not null,
+    client_id text not null,
+    secret_id text not null,
+    last_used_at timestamptz not null,
+    primary key (tenant_id, client_id, secret_id)
+);
+
+-- --------------------------------------------------------------------------------------------------------------- receipts
+
+-- What was answered to a request with an Idempotency-Key, sealed under that key, which is not kept.
+create table if not exists receipts (
+    tenant_id text not null,
+    key_digest bytea not null check (length(key_digest) = 32),
+    request_digest bytea not null check (length(request_digest) = 32),
+    answer bytea not null,
+    expires_at timestamptz not null,
+    primary key (tenant_id, key_digest)
+);
+
+create index if not exists receipts_expiring on receipts (expires_at);
+
 -- --------------------------------------------------------------------------------------------------------------- privileges
 
-revoke all on schema_state, heads, events, clients from public, mitosis_service;
+revoke all on schema_state, heads, events, clients, assertions, secret_usage, receipts from public, mitosis_service;
 grant select on schema_state to mitosis_service;
 grant select, insert, update on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
 grant select, insert, update on clients to mitosis_service;
+grant select, insert, delete, update (expires_at) on assertions to mitosis_service; -- update: to lock what is swept
+grant select, insert, update on secret_usage to mitosis_service;
+grant select, insert, update, delete on receipts to mitosis_service;
 
-insert into schema_state (version) values (1)
+insert into schema_state (version) values (2)
 on conflict (one) do update set version = excluded.version, applied_at = excluded.applied_at;
 
 commit;

@@ -42,12 +42,18 @@ _OPEN = """
 insert into heads (tenant_id, digest)
 select * from unnest($1::text[], $2::bytea[])
 on conflict (tenant_id) do nothing
+returning tenant_id
 """
 
 
-async def open_heads(conn: Conn, tenants: Sequence[str]) -> None:
-    """Give each of *tenants* a head where it has none. Outside a transaction, so that nobody waits for this one."""
-    await conn.execute(_OPEN, tenants, [chain.genesis(tenant) for tenant in tenants])
+async def open_heads(conn: Conn, tenants: Sequence[str]) -> set[str]:
+    """
+    Give each of *tenants* a head where it has none; returns those that had none.
+
+    Outside a transaction, so that nobody has to wait for this one.
+    """
+    rows = await conn.fetch(_OPEN, tenants, [chain.genesis(tenant) for tenant in tenants])
+    return {row["tenant_id"] for row in rows}
 
 
 _LOCK = """

@@ -10,6 +10,7 @@ from ulid import ULID
 
 from events.errors import DatabaseAway, Refused
 from service.envelope import failure
+from service.languages import negotiated, translate
 from service.refusals import BodyTooLarge, ExpectationFailed, MalformedRequest, MethodNotAllowed, NoSuchRoute
 from service.routes import CALLER, REQUEST_ID, ROUTE
 
@@ -29,6 +30,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await handler(request)
     except Exception as error:  # noqa: BLE001 (the last one who can answer)
         response = failed(request, error)
+    translate(response, negotiated(",".join(request.headers.getall("Accept-Language", []))))
     response.headers["X-Request-ID"] = request[REQUEST_ID]
     response.headers["X-Content-Type-Options"] = "nosniff"
     caller = request.get(CALLER)

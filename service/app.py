@@ -1,34 +1,42 @@
 """The composition root: from a configuration to the application. Only here are pools opened."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from service import client_secrets, clients, health, reference, requests, routes
+from service import authentication, client_secrets, clients, health, idempotency, reference, requests, routes
 from service.access import observed
+from service.authenticator import Authenticator
 from service.bearer import Tokens
 from service.config import Config
 from service.credentials import Hasher
 from service.database import open_pool
-from service.desk import Desk
+from service.desk import PATIENCE_S, POOL_SIZE, Desk
+from service.fetching import KeySets
+from service.issuer import open_issuer
 from service.reading import BODY_LIMIT
+from service.remembered import Remembered
 from service.signing import load_key
+from service.sweeping import sweep_now_and_then
+from service.usage import Usage
 
-_DESK_POOL = 6  # its turns and what it looks up; readers have a pool of their own, so neither starves the other
 
-
-def build(config: Config) -> web.Application:
+def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
     """
     The application that *config* describes; its database is connected to when it is first needed.
+
+    *key_sets* makes what fetches the clients' JWK Sets; it is called when the loop runs.
 
     Raises:
         ConfigError: the signing key cannot be used.
     """
     app = web.Application(middlewares=[observed], client_max_size=BODY_LIMIT)
-    app[routes.TOKENS] = Tokens(load_key(config.key_file), config.audience)
+    key = load_key(config.key_file)
     app[requests.TIMEOUT_S] = config.database_timeout_s
     app[client_secrets.GRACE_S] = config.rotation_grace_s
+    app[idempotency.TTL_S], app[idempotency.RUNNING] = config.idempotency_ttl_s, set()
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         if config.database_url is None:
@@ -43,17 +51,28 @@ def build(config: Config) -> web.Application:
         )
         async with (
             open_pool(config.database_url, size=config.pool_size, timeout_s=timeout_s) as reads,
-            open_pool(config.database_url, size=_DESK_POOL, timeout_s=timeout_s) as writes,
+            open_pool(config.database_url, size=POOL_SIZE, timeout_s=timeout_s, lock_timeout_s=PATIENCE_S) as writes,
+            open_issuer(config) as issuer,
         ):
+            app[routes.TOKENS] = Tokens(key, config.audience, issuer)
             # a quarter is for what a handler looks up before
             desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line)
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
+            usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
+            app[authentication.AUTHENTICATOR] = Authenticator(
+                reads, timeout_s=timeout_s, hasher=hasher, usage=usage, key_sets=fetcher, remembered=Remembered()
+            )
+            sweeping = asyncio.create_task(sweep_now_and_then(reads, timeout_s=timeout_s))
             yield
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
             await desk.close()
+            await fetcher.close()
+            await usage.close()
             hasher.close()
 
     app.cleanup_ctx.append(resources)
-    table = clients.ROUTES + client_secrets.ROUTES + health.ROUTES + reference.ROUTES
+    table = clients.ROUTES + client_secrets.ROUTES + authentication.ROUTES + health.ROUTES + reference.ROUTES
     app[reference.PAGES] = reference.pages(table, config.base_path)
     routes.add(app, table, config.base_path)
     return app

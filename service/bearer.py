@@ -1,17 +1,19 @@
 """Who is calling: from a bearer token (RFC 6750) to a Caller."""
 
-import json
 import re
-import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OKPKey
 
+from service import jose
+from service.issuer import Issuer
+from service.jose import NoToken, PublicKey
 from service.refusals import InvalidToken, MalformedTenant, NotPermitted, OtherTenant, Unauthenticated
 
 ISSUER = "mitosis"
@@ -20,8 +22,8 @@ ADMINISTRATORS = frozenset({"admin", "super_admin"})
 READERS = ADMINISTRATORS | {"auditor"}
 ROLES = ("admin", "super_admin", "auditor", "service")
 
-# Ed25519 is RFC 9864's name of what other libraries still sign as EdDSA
-_ALGORITHMS = ["Ed25519", "EdDSA"]
+SKEW_S = 60  # by which an issuer's clock may be ahead
+PROVEN_LIMIT = 10_000  # tokens
 TENANT_ID = r"[!-~]{1,128}"
 _tenant_id = re.compile(TENANT_ID)
 
@@ -47,22 +49,28 @@ class Claims(msgspec.Struct, frozen=True):
     role: str
     exp: float
     aud: str | list[str]
-    iss: str
     nbf: float = 0
 
 
 class Tokens:
     """
-    Issues and reads the tokens of the local key.
+    Issues tokens with the local key; reads those, and an issuer's.
+
+    Which of the two a token is from is what its `iss` says, and then nobody else's key can prove it.
 
     Args:
         key: an Ed25519 private key.
         audience: what `aud` must contain.
+        issuer: whose tokens are good besides.
     """
 
-    def __init__(self, key: OKPKey, audience: str) -> None:
+    def __init__(self, key: OKPKey, audience: str, issuer: Issuer | None = None) -> None:
         self._key = key
+        self._public = PublicKey({**key.as_dict(private=False), "kid": key.thumbprint()})
         self._audience = audience
+        self._issuer = issuer
+        self._proven: OrderedDict[bytes, Claims] = OrderedDict()
+        self._proven_with = issuer and issuer.keys
 
     def issue(self, *, subject: str, tenant_id: str, role: str, ttl_s: float) -> str:
         """A token for *subject* that is good for *ttl_s* seconds from now."""
@@ -77,45 +85,82 @@ class Tokens:
             "exp": int((now + timedelta(seconds=ttl_s)).timestamp()),
         }
         header = {"alg": "Ed25519", "typ": "JWT", "kid": self._key.thumbprint()}
-        return jwt.encode(header, claims, self._key, algorithms=_ALGORITHMS)
+        return jwt.encode(header, claims, self._key, algorithms=["Ed25519"])
 
-    def claims(self, headers: Mapping[str, str]) -> Claims:
+    async def claims(self, headers: Mapping[str, str]) -> Claims:
         """
         The claims of the token in the Authorization header.
 
         Raises:
             Unauthenticated: there is none.
-            InvalidToken: it is not one of ours, not for us, not valid now, or its claims are not usable.
+            InvalidToken: it is from nobody we know, not for us, not valid now, or its claims are not usable.
+            IssuerAway: it seems to be from the issuer, whose keys cannot be had.
         """
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="mitosis"'})
-        claims = self._read(token.strip(" "))
-        if claims is None:
+        claims = await self._remembered(token.strip(" "))
+        if claims is None or not _is_valid_now(claims):
             challenge = 'Bearer realm="mitosis", error="invalid_token", error_description="invalid or expired"'
             raise InvalidToken(headers={"WWW-Authenticate": challenge})
         return claims
 
-    def _read(self, token: str) -> Claims | None:
+    async def _remembered(self, text: str) -> Claims | None:
+        """As `_read`. A token that was proven is not proven again: that costs more than all the rest."""
+        digest = sha256(text.encode(errors="surrogateescape")).digest()
+        claims = self._known().get(digest)
+        if claims is None:
+            claims = await self._read(text)
+            # no key can change between the proof and this: nothing is awaited
+            if claims is not None:
+                known = self._known()
+                known[digest] = claims
+                if len(known) > PROVEN_LIMIT:
+                    known.popitem(last=False)
+        return claims
+
+    def _known(self) -> OrderedDict[bytes, Claims]:
+        """The tokens that were proven with today's keys, by the SHA-256 of each."""
+        if self._issuer is not None and self._issuer.keys is not self._proven_with:
+            self._proven_with = self._issuer.keys
+            self._proven.clear()
+        return self._proven
+
+    async def _read(self, text: str) -> Claims | None:
+        """The claims of a token that is proven, for us and valid now; its key is looked for last."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SecurityWarning)
-                decoded = jwt.decode(token, self._key, algorithms=_ALGORITHMS)
-            claims = msgspec.convert(decoded.claims, Claims)
-        except (JoseError, ValueError, TypeError, RecursionError, json.JSONDecodeError):
+            token = jose.read(text)
+        except NoToken:
             return None
+        if token.claims.get("iss") == ISSUER:
+            claims = self._usable(token.claims)
+            return claims if claims is not None and self._public.signed(token) else None
+        issuer = self._issuer
+        if issuer is None or issuer.name not in (None, token.claims.get("iss")):
+            return None
+        claims = self._usable(issuer.translated(token.claims, ROLES), skew_s=SKEW_S)
+        return claims if claims is not None and await issuer.signed(token) else None
+
+    def _usable(self, given: Mapping[str, Any], *, skew_s: float = 0) -> Claims | None:
+        try:
+            claims = msgspec.convert(given, Claims)
+        except (msgspec.ValidationError, ValueError):
+            return None
+        claims = msgspec.structs.replace(claims, nbf=claims.nbf - skew_s)
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-        now = datetime.now(UTC).timestamp()
         good = (
-            claims.iss == ISSUER
-            and self._audience in audiences
-            and claims.nbf <= now < claims.exp
+            self._audience in audiences
+            and _is_valid_now(claims)
             and 0 < len(claims.sub) <= CLAIM_LIMIT
             and claims.sub.isprintable()
             and len(claims.role) <= CLAIM_LIMIT
             and is_tenant_id(claims.tenant_id)
         )
         return claims if good else None
+
+
+def _is_valid_now(claims: Claims) -> bool:
+    return claims.nbf <= datetime.now(UTC).timestamp() < claims.exp
 
 
 def authorize(claims: Claims, roles: frozenset[str], tenant_id: str | None) -> Caller:

@@ -10,9 +10,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from projections.clients import Client
 from projections.clients import Secret as Kept
-from service import fields
+from service import fields, usage
 from service.bearer import ADMINISTRATORS
 from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret
+from service.database import borrowed
 from service.decisions import needs_secret
 from service.envelope import NO_STORE, Answer, Instant, answer
 from service.reading import Nothing, decode_optional, expect_no_body
@@ -27,7 +28,7 @@ from service.refusals import (
     TooManySecrets,
     VersionMoved,
 )
-from service.requests import DESK, TIMEOUT_S, actor, entity_tag, expected_version, load, mint, named, sealed
+from service.requests import DESK, READS, TIMEOUT_S, actor, entity_tag, expected_version, load, mint, named, sealed
 from service.routes import CALLER, Route
 from service.validation import Violation
 
@@ -105,9 +106,12 @@ async def rotate(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """GET /{client_id}/secrets -> 200: what is known of the client's secrets."""
-    client = await load(request, named(request), request.app[TIMEOUT_S])
+    client = await load(request, named(request), request.app[TIMEOUT_S] / 2)
+    async with borrowed(request.app[READS], request.app[TIMEOUT_S] / 2) as connection:
+        used = await usage.read(connection, client.tenant_id, client.client_id)
     now = datetime.now(UTC)
-    return answer(Secrets(secrets=[_item(secret, now) for secret in client.secrets]), headers=entity_tag(client))
+    items = [_item(secret, now, used.get(secret.secret_id)) for secret in client.secrets]
+    return answer(Secrets(secrets=items), headers=entity_tag(client))
 
 
 async def add(request: web.Request) -> web.Response:
@@ -164,7 +168,7 @@ async def _look_ahead(request: web.Request, client_id: str) -> None:
         raise NoSecretUsed
 
 
-def _item(secret: Kept, now: datetime) -> SecretItem:
+def _item(secret: Kept, now: datetime, used: datetime | None = None) -> SecretItem:
     past = secret.status != "inactive" and not secret.is_usable(now)
     return SecretItem(
         secret_id=secret.secret_id,
@@ -173,6 +177,7 @@ def _item(secret: Kept, now: datetime) -> SecretItem:
         created_at=secret.created_at,
         updated_at=secret.updated_at,
         expires_at=secret.expires_at or UNSET,
+        last_used_at=used or UNSET,
     )
 
 

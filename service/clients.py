@@ -11,17 +11,20 @@ from projections import clients as table
 from projections.clients import Client
 from service.bearer import ADMINISTRATORS, READERS
 from service.commands import CloneClient, DeleteClient, RegisterClient, UpdateClient
-from service.credentials import Credential
 from service.database import borrowed
 from service.decisions import cloned_settings, needs_secret
 from service.envelope import NO_STORE, Answer, Listing, answer, listing
+from service.idempotency import ReceiptFor, key_of, once
 from service.reading import Nothing, decode, decode_optional, expect_no_body
 from service.refusals import (
     ClientExists,
     ClientNotFound,
     CredentialNeeded,
+    KeyReused,
     MalformedClientId,
+    MalformedKey,
     MalformedPrecondition,
+    StillRunning,
     VersionMoved,
 )
 from service.requests import (
@@ -63,25 +66,34 @@ async def register(request: web.Request) -> web.Response:
     registration = await decode(request, Registration)
     given = asdict(registration)
     # RFC 7591 section 2 has one default; a public client could not keep what that asks for
-    given["client_auth_methods"] = registration.client_auth_methods or (
-        ("client_secret_basic",) if registration.is_confidential else ("none",)
-    )
+    if registration.client_auth_methods is None:
+        given["client_auth_methods"] = ("client_secret_basic",) if registration.is_confidential else ("none",)
     settings = ClientSettings(**given)
-    credential = await mint(request) if needs_secret(settings) else None
-    ulid = str(ULID())
-    client = await request.app[DESK].submit(
-        RegisterClient(
-            tenant_id=request[CALLER].tenant_id,
-            actor=actor(request),
-            reads=f"app-{ulid.lower()}",
-            id=ulid,
-            settings=settings,
-            sealed=credential and sealed(credential),
+
+    async def make(receipt_for: ReceiptFor) -> web.Response:
+        credential = await mint(request) if needs_secret(settings) else None
+        ulid = str(ULID())
+
+        def answered(client: Client) -> web.Response:
+            headers = {**NO_STORE, **entity_tag(client)}
+            data = shown(RegisteredClient, client, credential)
+            return answer(data, message="The client was registered.", status=HTTPStatus.CREATED, headers=headers)
+
+        return answered(
+            await request.app[DESK].submit(
+                RegisterClient(
+                    tenant_id=request[CALLER].tenant_id,
+                    actor=actor(request),
+                    receipt=receipt_for(answered),
+                    reads=f"app-{ulid.lower()}",
+                    id=ulid,
+                    settings=settings,
+                    sealed=credential and sealed(credential),
+                )
+            )
         )
-    )
-    headers = {**NO_STORE, **entity_tag(client)}
-    data = shown(RegisteredClient, client, credential)
-    return answer(data, message="The client was registered.", status=HTTPStatus.CREATED, headers=headers)
+
+    return await once(request, key_of(request, registration), make)
 
 
 async def clone(request: web.Request) -> web.Response:
@@ -98,35 +110,25 @@ async def clone(request: web.Request) -> web.Response:
     """
     source_id, version = named(request), expected_version(request)
     overrides = await decode_optional(request, Overrides)
-    is_dry = asked(request, CloneQuery).dry_run
-    # a look ahead, so that no hash is made in vain; the turn reads the source again, under the lock
-    limit_s = request.app[TIMEOUT_S] if is_dry else request.app[TIMEOUT_S] / 4
-    source = await load(request, source_id, limit_s)
-    if version not in (None, source.version):
-        raise VersionMoved
-    settings = cloned_settings(source.settings, *overrides.split())
-    if is_dry:
+    if asked(request, CloneQuery).dry_run:
+        source, settings = await _look_ahead(request, source_id, version, overrides, request.app[TIMEOUT_S])
         return answer(preview(source, settings, has_secret=needs_secret(settings)), message="Nothing was created.")
-    credential = await mint(request) if needs_secret(settings) else None
-    try:
-        client = await _clone(request, source_id, overrides, version, credential)
-    except CredentialNeeded:  # the source changed its methods since that look
-        credential = await mint(request)
-        client = await _clone(request, source_id, overrides, version, credential)
-    headers = {**NO_STORE, **entity_tag(client)}
-    data = shown(ClonedClient, client, credential)
-    return answer(data, message="The client was cloned.", status=HTTPStatus.CREATED, headers=headers)
 
+    async def make(receipt_for: ReceiptFor, *, mints: bool = False) -> web.Response:
+        # so that no hash is made in vain; the turn reads the source again, under the lock
+        _, settings = await _look_ahead(request, source_id, version, overrides, request.app[TIMEOUT_S] / 8)
+        credential = await mint(request) if mints or needs_secret(settings) else None
+        ulid, (changed, removed) = str(ULID()), overrides.split()
 
-async def _clone(
-    request: web.Request, source_id: str, overrides: Overrides, version: int | None, credential: Credential | None
-) -> Client:
-    ulid = str(ULID())
-    changed, removed = overrides.split()
-    return await request.app[DESK].submit(
-        CloneClient(
+        def answered(client: Client) -> web.Response:
+            headers = {**NO_STORE, **entity_tag(client)}
+            data = shown(ClonedClient, client, credential)
+            return answer(data, message="The client was cloned.", status=HTTPStatus.CREATED, headers=headers)
+
+        command = CloneClient(
             tenant_id=request[CALLER].tenant_id,
             actor=actor(request),
+            receipt=receipt_for(answered),
             reads=source_id,
             expected_version=version,
             id=ulid,
@@ -135,7 +137,22 @@ async def _clone(
             overrides=changed,
             removed=removed,
         )
-    )
+        try:
+            return answered(await request.app[DESK].submit(command))
+        except CredentialNeeded:  # the source changed its methods since that look
+            return await make(receipt_for, mints=True)
+
+    return await once(request, key_of(request, overrides), make)
+
+
+async def _look_ahead(
+    request: web.Request, source_id: str, version: int | None, overrides: Overrides, limit_s: float
+) -> tuple[Client, ClientSettings]:
+    """The source as it is now, and the settings that its clone would have."""
+    source = await load(request, source_id, limit_s)
+    if version not in (None, source.version):
+        raise VersionMoved
+    return source, cloned_settings(source.settings, *overrides.split())
 
 
 async def show(request: web.Request) -> web.Response:
@@ -200,6 +217,7 @@ _CLIENTS = "/admin/oauth/clients/"
 _CLIENT = "/admin/oauth/clients/{client_id}"
 _NAMING = (MalformedClientId, ClientNotFound)
 _CONDITION = (MalformedPrecondition, VersionMoved)
+_ONCE = (MalformedKey, StillRunning, KeyReused)
 
 ROUTES = [
     Route(
@@ -219,7 +237,7 @@ ROUTES = [
         {HTTPStatus.CREATED: Answer[RegisteredClient]},
         ADMINISTRATORS,
         request=Registration,
-        refusals=(ClientExists,),
+        refusals=(ClientExists, *_ONCE),
         writes=True,
         mints=True,
     ),
@@ -263,7 +281,7 @@ ROUTES = [
         ADMINISTRATORS,
         query=CloneQuery,
         request=Overrides,
-        refusals=(*_NAMING, *_CONDITION),
+        refusals=(*_NAMING, *_CONDITION, *_ONCE),
         writes=True,
         mints=True,
     ),

@@ -11,6 +11,7 @@ from ulid import ULID
 
 from events.client import ClientSettings, SettingsChange, Status
 from events.record import Actor
+from service.receipts import Receipt
 
 
 class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     `event_id` is chosen before the command joins the line: a command that is tried twice still happens once.
     `expected_version` is the version that the caller has seen (If-Match, RFC 9110 section 13.1.1), None for any.
+    `receipt` is kept together with what the command leads to, so that its answer can be given again.
     """
 
     tenant_id: str
@@ -37,6 +39,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     reads: str
     event_id: str = msgspec.field(default_factory=lambda: str(ULID()))
     expected_version: int | None = None
+    receipt: Receipt | None = None
 
 
 class RegisterClient(Command, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import MitosisError
+from service.uris import key_source_faults
 
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -29,12 +30,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     owner_database_url: str | None = None
     database_timeout_s: float = 5
     rotation_grace_s: float = 4 * 3600
+    idempotency_ttl_s: float = 24 * 3600
     pool_size: int = 10
     host: str = "127.0.0.1"
     port: int = 8080
     base_path: str = ""
     signing_key_file: Path | None = None
     audience: str = "mitosis"
+    issuer: str | None = None
+    jwks_url: str | None = None
+    tenant_claim: str = "tenant_id"
+    role_claim: str = "role"
     argon2_memory_kib: int = 19456
     argon2_time_cost: int = 2
     argon2_parallelism: int = 1
@@ -79,7 +85,18 @@ def _value(name: str, key: str, text: str) -> object:
         return int(text)
     if key == "base_path":
         return _base_path(name, text)
+    if key in {"issuer", "jwks_url"}:
+        return _key_source(name, text)
     return Path(text) if key in {"home", "signing_key_file"} else text
+
+
+def _key_source(name: str, text: str) -> str:
+    # the text is not quoted: a URL that is refused for its user info holds a password
+    for fault, _ in key_source_faults(text):
+        raise ConfigError(f"{name} {fault}")
+    if name == "MITOSIS_ISSUER" and "?" in text:
+        raise ConfigError(f"{name} has a query (everything from '?' on); an issuer has none")
+    return text
 
 
 def _base_path(name: str, text: str) -> str:

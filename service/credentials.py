@@ -4,16 +4,21 @@ import asyncio
 import secrets
 import string
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from argon2 import PasswordHasher, Type
+from argon2.exceptions import Argon2Error, InvalidHashError
 
 from service.refusals import RETRY_AFTER_S, TooManyHashes
 
 PREFIX = "secret_"
 RANDOM_LENGTH = 43  # base62 digits that hold 256 bits
 CHECKSUM_LENGTH = 6  # base62 digits that hold a CRC32
+LENGTH = len(PREFIX) + RANDOM_LENGTH + CHECKSUM_LENGTH
+
+T = TypeVar("T")
 
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -49,6 +54,7 @@ class Hasher:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._limit = threads + line_limit
         self._taken = 0
+        self._dummy = self._argon2.hash(new_secret())
 
     async def mint(self) -> Credential:
         """
@@ -57,16 +63,37 @@ class Hasher:
         Raises:
             TooManyHashes: the line is full.
         """
+        secret = new_secret()
+        return Credential(secret, await self._in_line(self._argon2.hash, secret))
+
+    async def verify(self, sealed: str | None, secret: str) -> bool:
+        """
+        Whether *secret* is the one that the hash *sealed* was made of; without a hash, False after the same work.
+
+        No more of *secret* is looked at than one of ours is long.
+
+        Raises:
+            TooManyHashes: the line is full.
+        """
+        matches = await self._in_line(self._matches, sealed or self._dummy, secret[:LENGTH])
+        return matches and sealed is not None and len(secret) <= LENGTH
+
+    def _matches(self, sealed: str, secret: str) -> bool:
+        try:
+            return self._argon2.verify(sealed, secret)
+        except (Argon2Error, InvalidHashError):
+            return False
+
+    async def _in_line(self, work: Callable[..., T], *arguments: str) -> T:
         if self._taken >= self._limit:
             raise TooManyHashes(headers={"Retry-After": str(RETRY_AFTER_S)})
-        secret = new_secret()
         self._taken += 1
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._argon2.hash, secret)
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         # a caller who gives up does not stop the thread: the place is free when the work is done, not before
-        work.add_done_callback(self._leave)
-        return Credential(secret, await asyncio.shield(work))
+        done.add_done_callback(self._leave)
+        return await asyncio.shield(done)
 
-    def _leave(self, work: "asyncio.Future[str]") -> None:
+    def _leave(self, work: "asyncio.Future[T]") -> None:
         self._taken -= 1
         if not work.cancelled():
             work.exception()
@@ -90,7 +117,7 @@ def is_well_formed(secret: str) -> bool:
     """Whether *secret* has the form and the checksum of one of ours."""
     body, checksum = secret[:-CHECKSUM_LENGTH], secret[-CHECKSUM_LENGTH:]
     return (
-        len(secret) == len(PREFIX) + RANDOM_LENGTH + CHECKSUM_LENGTH
+        len(secret) == LENGTH
         and secret.startswith(PREFIX)
         and checksum == _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
     )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from events.errors import DatabaseAway
+from events.errors import DatabaseAway, MitosisError
 from events.log import Conn
 
 SERVICE_ROLE = "mitosis_service"
@@ -32,7 +32,7 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
 
 
-def session_settings(timeout_s: float) -> dict[str, str]:
+def session_settings(timeout_s: float, lock_timeout_s: float) -> dict[str, str]:
     """
     What a session of the service starts with.
 
@@ -44,20 +44,24 @@ def session_settings(timeout_s: float) -> dict[str, str]:
         "application_name": "mitosis",
         "role": SERVICE_ROLE,
         "statement_timeout": limit_ms,
-        "lock_timeout": limit_ms,
+        "lock_timeout": str(int(lock_timeout_s * 1000)),
         "idle_in_transaction_session_timeout": limit_ms,
     }
 
 
-def open_pool(url: str, *, size: int, timeout_s: float) -> asyncpg.Pool:
-    """A pool of at most *size* sessions of the service, connected when first needed."""
+def open_pool(url: str, *, size: int, timeout_s: float, lock_timeout_s: float | None = None) -> asyncpg.Pool:
+    """
+    A pool of at most *size* sessions of the service, connected when first needed.
+
+    A statement ends after *timeout_s*, one that waits for a lock after *lock_timeout_s* (the same where it is None).
+    """
     return asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size,
         max_inactive_connection_lifetime=60,
         timeout=timeout_s,
-        server_settings=session_settings(timeout_s),
+        server_settings=session_settings(timeout_s, lock_timeout_s or timeout_s),
         reset=_keep,
     )
 
@@ -83,6 +87,11 @@ async def borrowed(pool: asyncpg.Pool, limit_s: float) -> AsyncIterator[Conn]:
             cut = loop.call_at(deadline, connection.terminate)
             try:
                 yield connection
+            except Exception as error:
+                # cut between two steps of the driver's, it stumbles over what is not there any more
+                if connection.is_closed() and not isinstance(error, MitosisError):
+                    raise DatabaseAway from error
+                raise
             finally:
                 cut.cancel()
     except Exception as error:

@@ -19,14 +19,18 @@ from events import log
 from events.errors import DatabaseAway, OutcomeUnknown
 from projections import clients
 from projections.clients import Client
+from service import receipts
 from service.commands import Command
 from service.database import borrowed
+from service.receipts import Receipt
 from service.refusals import RETRY_AFTER_S, LineFull
 from service.turn import Turn
 
 _logger = logging.getLogger(__name__)
 
-_ASIDE_LIMIT = 4  # heads held by others that are waited for at once, a connection each
+PATIENCE_S = 0.1  # how long a turn waits for a head that somebody else holds; the pool's lock timeout
+_ASIDE_LIMIT = 4  # heads that are waited for at once, a connection each
+POOL_SIZE = _ASIDE_LIMIT + 2  # the common turn, and what is looked up after a lost COMMIT
 _ASK_AGAIN_S = 0.05  # between two questions to a database that is away
 
 
@@ -58,6 +62,9 @@ class _Ticket:
 
     def _expire(self) -> None:
         self.fail(OutcomeUnknown() if self.is_taken else DatabaseAway())
+
+
+_Outcomes = list[tuple[_Ticket, Client | Exception]]
 
 
 class Desk:
@@ -111,6 +118,7 @@ class Desk:
             await asyncio.wait(self._clerks)
 
     def _line_up(self, ticket: _Ticket) -> None:
+        ticket.is_taken = False
         aside = self._aside.get(ticket.command.tenant_id)
         if aside is not None:
             aside.append(ticket)
@@ -131,6 +139,7 @@ class Desk:
                 self._step_aside(ticket)
 
     def _step_aside(self, ticket: _Ticket) -> None:
+        ticket.is_taken = False
         tenant_id = ticket.command.tenant_id
         if tenant_id not in self._aside:
             self._aside[tenant_id] = []
@@ -139,16 +148,18 @@ class Desk:
 
     async def _serve_aside(self, tenant_id: str) -> None:
         """
-        One turn for a tenant whose head was held by somebody else.
+        One turn for a tenant whose head was held by somebody else, in the database's own queue for it.
 
-        Its commands that come meanwhile wait here, and go back to the common line after it.
+        It waits there for a moment and not for good: so many heads may be held, and this place is for all of them.
+        Those still waiting, and those who came meanwhile, go back to the common line.
         """
+        held_up: list[_Ticket] = []
         try:
             async with self._aside_turns:
                 if tickets := self._next(self._aside[tenant_id]):
-                    await self._turn(tickets, wait=True)
+                    held_up = await self._turn(tickets, wait=True)
         finally:
-            for ticket in self._aside.pop(tenant_id):
+            for ticket in [*held_up, *self._aside.pop(tenant_id)]:
                 self._line_up(ticket)
 
     def _next(self, line: list[_Ticket]) -> list[_Ticket]:
@@ -171,6 +182,8 @@ class Desk:
         """One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else."""
         try:
             return await self._attempt(tickets, wait=wait)
+        except _HeldUp:
+            return list(tickets)
         except Exception as error:
             _logger.warning("turn_failed", exc_info=error, extra={"commands": len(tickets)})
             tickets = await self._settle(error, tickets)
@@ -178,6 +191,8 @@ class Desk:
         for ticket in tickets:
             try:
                 held_up += await self._attempt([ticket], wait=wait)
+            except _HeldUp:
+                held_up.append(ticket)
             except Exception as error:  # noqa: BLE001 (it goes to the caller)
                 for unanswered in await self._settle(error, [ticket]):
                     unanswered.fail(error.cause if isinstance(error, _InDoubt) else error)
@@ -185,44 +200,52 @@ class Desk:
 
     async def _attempt(self, tickets: Sequence[_Ticket], *, wait: bool) -> list[_Ticket]:
         """
-        Decide, append, project and answer, in one transaction.
+        Decide, append, project and answer, in one transaction; returns the tickets whose heads somebody else holds.
+
+        A tenant that has no head yet is given one, and its tickets line up again.
 
         Raises:
+            _HeldUp: a head was waited for in vain; nothing was appended.
             _InDoubt: the connection was lost at COMMIT.
             Exception: nothing was appended.
         """
         limit_s = min(ticket.left_s for ticket in tickets) / 2  # the other half is for finding out, and for another try
         tenants = sorted({ticket.command.tenant_id for ticket in tickets})
-        outcomes: list[tuple[_Ticket, Client | Exception]] = []
-        rows: list[Client] = []
+        outcomes: _Outcomes = []
         committing = False
         try:
             async with borrowed(self._pool, limit_s) as connection:
-                if wait:
-                    await log.open_heads(connection, tenants)
                 async with connection.transaction():
                     heads = await log.lock(connection, tenants, wait=wait)
                     ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
                     reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
-                    turn = Turn(heads, await clients.load(connection, reads))
+                    known = await clients.load(connection, reads)
+                    turn = Turn(heads, known, await receipts.load(connection, _receipt_keys(ours)))
                     outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
                     if turn.entries:
                         await log.append(connection, turn.entries, turn.heads)
                         rows = await clients.save(connection, list(turn.changed.values()))
+                        outcomes = _projected(outcomes, rows)
+                        await receipts.save(connection, _receipts(outcomes))
                         committing = True
+                absent = [tenant_id for tenant_id in tenants if tenant_id not in heads]
+                opened = await log.open_heads(connection, absent) if absent else set()
         except DatabaseAway as error:
             if committing:
                 raise _InDoubt(outcomes, error) from error
+            if wait and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise _HeldUp from error
             raise
-        projected = {(row.tenant_id, row.client_id, row.version): row for row in rows}
         for ticket, outcome in outcomes:
             if isinstance(outcome, Exception):
                 ticket.fail(outcome)
             else:
-                # a later command of this turn may have changed the client again: this caller's version then never was
-                # a row
-                ticket.succeed(projected.get((outcome.tenant_id, outcome.client_id, outcome.version), outcome))
-        return [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
+                ticket.succeed(outcome)
+        left = [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
+        for ticket in left:
+            if ticket.command.tenant_id in opened:
+                self._line_up(ticket)
+        return [ticket for ticket in left if ticket.command.tenant_id not in opened]
 
     async def _settle(self, error: Exception, tickets: Sequence[_Ticket]) -> list[_Ticket]:
         """
@@ -261,10 +284,14 @@ class Desk:
             await asyncio.sleep(_ASK_AGAIN_S)
 
 
+class _HeldUp(Exception):
+    """A head was waited for in vain."""
+
+
 class _InDoubt(Exception):
     """The connection was lost at COMMIT: the outcomes hold if the transaction does."""
 
-    def __init__(self, outcomes: list[tuple[_Ticket, Client | Exception]], cause: DatabaseAway) -> None:
+    def __init__(self, outcomes: _Outcomes, cause: DatabaseAway) -> None:
         super().__init__("the connection was lost at COMMIT")
         self.outcomes = outcomes
         self.cause = cause
@@ -276,3 +303,29 @@ def _outcome(turn: Turn, command: Command) -> Client | Exception:
         return turn.take(command)
     except Exception as error:  # noqa: BLE001 (it goes to the caller)
         return error
+
+
+def _projected(outcomes: _Outcomes, rows: list[Client]) -> _Outcomes:
+    """The outcomes with the clients as their rows have them."""
+    found = {(row.tenant_id, row.client_id, row.version): row for row in rows}
+    return [
+        # a later command of the turn may have changed the client again: this caller's version then never was a row
+        (ticket, outcome)
+        if isinstance(outcome, Exception)
+        else (ticket, found.get((outcome.tenant_id, outcome.client_id, outcome.version), outcome))
+        for ticket, outcome in outcomes
+    ]
+
+
+def _receipt_keys(tickets: Sequence[_Ticket]) -> set[tuple[str, bytes]]:
+    return {
+        (ticket.command.tenant_id, ticket.command.receipt.key_digest) for ticket in tickets if ticket.command.receipt
+    }
+
+
+def _receipts(outcomes: _Outcomes) -> list[tuple[str, Receipt, Client]]:
+    return [
+        (ticket.command.tenant_id, ticket.command.receipt, outcome)
+        for ticket, outcome in outcomes
+        if ticket.command.receipt and isinstance(outcome, Client)
+    ]

@@ -5,11 +5,12 @@ The page loads nothing but its style sheet and runs nothing. Whatever comes from
 """
 
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from http import HTTPStatus
 from typing import Any
+
+from service.markup import block, element, inline, laid_out, literal, marked, prose, table
 
 Json = dict[str, Any]
 
@@ -33,47 +34,49 @@ def page(document: Json) -> str:
         '<meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{_text(info['title'])} {_text(info['version'])}</title>"
+        f"<title>{escape(info['title'])} {escape(info['version'])}</title>"
         f'<link rel="stylesheet" href="{_STYLE}">'
     )
-    title = _element("h1", _LOGO, _text(info["title"]), _element("span", _text(info["version"]), class_="version"))
-    link = _element("p", _element("a", "The OpenAPI document", href=_DOCUMENT), class_="source")
+    title = element("h1", _LOGO, escape(info["title"]), element("span", escape(info["version"]), class_="version"))
+    link = element("p", element("a", "The OpenAPI document", href=_DOCUMENT), class_="source")
     main = [
-        _element("header", title, _prose(info["description"]), link, id="overview"),
+        element("header", title, prose(info["description"]), link, id="overview"),
         _authentication(document),
         *_operations(document),
         _failures(document["x-error-codes"]),
     ]
-    body = _navigation(document) + _element("main", *main)
+    body = _navigation(document) + element("main", *main)
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
 
 def _navigation(document: Json) -> str:
     """All there is on the page."""
-    groups = [_link("#overview", "Overview") + _link("#authentication", "Authentication")]
+    groups = [element("a", "Overview", href="#overview") + element("a", "Authentication", href="#authentication")]
     for name, operations in _by_tag(document).items():
         links = (
-            _link(f"#{operation['operationId']}", _badge(method) + _element("span", _text(operation["summary"])))
+            element(
+                "a", _badge(method), element("span", escape(operation["summary"])), href=f"#{operation['operationId']}"
+            )
             for method, _, operation in operations
         )
-        groups.append(_element("h2", _text(name)) + "".join(links))
-    groups.append(_element("h2", "Failures") + _link("#failures", "Error codes"))
-    name = _element("a", _LOGO, _text(document["info"]["title"]), href="#overview", class_="name")
-    return _element("nav", name, _element("details", _element("summary", "Contents"), *groups, open="open"))
+        groups.append(element("h2", escape(name)) + "".join(links))
+    groups.append(element("h2", "Failures") + element("a", "Error codes", href="#failures"))
+    name = element("a", _LOGO, escape(document["info"]["title"]), href="#overview", class_="name")
+    return element("nav", name, element("details", element("summary", "Contents"), *groups, open="open"))
 
 
 def _authentication(document: Json) -> str:
     scheme = document["components"]["securitySchemes"]["bearer"]
     server = document["servers"][0]["url"].rstrip("/")
     setting = f"export MITOSIS=http://127.0.0.1:8080{server}\nexport TOKEN=$(mitosis token --tenant demo --role admin)"
-    roles = _table(("Role", "May"), ((_code(role), _inline(may)) for role, may in document["x-roles"].items()))
-    return _element(
+    roles = table(("Role", "May"), ((literal(role), inline(may)) for role, may in document["x-roles"].items()))
+    return element(
         "section",
-        _element("h2", "Authentication"),
-        _prose(scheme["description"]),
+        element("h2", "Authentication"),
+        prose(scheme["description"]),
         roles,
-        _prose("Any other role may nothing. The commands on this page take the address and the token from here:"),
-        _block(_text(setting)),
+        prose("Any other role may nothing. The commands on this page take the address and the token from here:"),
+        block(escape(setting)),
         id="authentication",
     )
 
@@ -81,7 +84,7 @@ def _authentication(document: Json) -> str:
 def _operations(document: Json) -> Iterator[str]:
     for name, operations in _by_tag(document).items():
         shown = (_operation(document, *operation) for operation in operations)
-        yield _element("section", _element("h2", _text(name), class_="tag"), *shown)
+        yield element("section", element("h2", escape(name), class_="tag"), *shown)
 
 
 def _by_tag(document: Json) -> dict[str, list[tuple[str, str, Json]]]:
@@ -95,33 +98,33 @@ def _by_tag(document: Json) -> dict[str, list[tuple[str, str, Json]]]:
 
 
 def _operation(document: Json, method: str, path: str, operation: Json) -> str:
-    heading = _element("h3", _element("a", _text(operation["summary"]), href=f"#{operation['operationId']}"))
-    place = _element("p", _badge(method), _code(path), class_="place")
+    heading = element("h3", element("a", escape(operation["summary"]), href=f"#{operation['operationId']}"))
+    place = element("p", _badge(method), literal(path), class_="place")
     parameters = [_resolved(document, parameter) for parameter in operation["parameters"]]
-    words = [_prose(operation.get("description", "")), _who(operation), _parameters(document, parameters)]
+    words = [prose(operation.get("description", "")), _who(operation), _parameters(document, parameters)]
     body = operation.get("requestBody")
     if body is not None:
         words.append(_request(document, body))
     words.append(_refusals(operation))
-    code = [_element("h4", "Request"), _curl(method, path, parameters, body, is_public=not operation["security"])]
+    code = [element("h4", "Request"), _curl(method, path, parameters, body, is_public=not operation["security"])]
     for status, response in operation["responses"].items():
         if status.startswith("2"):
             code.append(_success(document, status, response))
-    return _element(
+    return element(
         "article",
         heading,
         place,
-        _element("div", *words, class_="words"),
-        _element("div", *code, class_="code"),
+        element("div", *words, class_="words"),
+        element("div", *code, class_="code"),
         id=operation["operationId"],
     )
 
 
 def _who(operation: Json) -> str:
     if not operation["security"]:
-        return _element("p", "For everybody, without a token.", class_="who")
-    roles = " ".join(_element("span", _text(role), class_="role") for role in operation["x-roles"])
-    return _element("p", "For ", roles, class_="who")
+        return element("p", "For everybody, without a token.", class_="who")
+    roles = " ".join(element("span", escape(role), class_="role") for role in operation["x-roles"])
+    return element("p", "For ", roles, class_="who")
 
 
 def _parameters(document: Json, parameters: list[Json]) -> str:
@@ -132,15 +135,15 @@ def _parameters(document: Json, parameters: list[Json]) -> str:
         )
         for parameter in parameters
     )
-    return _element("h4", "Parameters") + _table((), rows) if parameters else ""
+    return element("h4", "Parameters") + table((), rows) if parameters else ""
 
 
 def _request(document: Json, body: Json) -> str:
     schema = _resolved(document, body["content"]["application/json"]["schema"])
     if not schema["properties"]:
-        return _element("h4", "Body") + _prose("None, or an empty object.")
-    needed = "" if body["required"] else _prose("May be left out.")
-    return _element("h4", "Body") + needed + _fields(document, schema)
+        return element("h4", "Body") + prose("None, or an empty object.")
+    needed = "" if body["required"] else prose("May be left out.")
+    return element("h4", "Body") + needed + _fields(document, schema)
 
 
 def _fields(document: Json, schema: Json) -> str:
@@ -151,24 +154,24 @@ def _fields(document: Json, schema: Json) -> str:
         )
         for name, field in schema["properties"].items()
     )
-    return _table((), rows)
+    return table((), rows)
 
 
 def _name(name: str, kind: str, *, is_required: bool) -> str:
     """A field's or a parameter's first column."""
-    mark = _element("span", "required", class_="required") if is_required else ""
-    return _code(name) + _element("small", _text(kind), mark)
+    mark = element("span", "required", class_="required") if is_required else ""
+    return literal(name) + element("small", escape(kind), mark)
 
 
 def _meaning(document: Json, schema: Json) -> str:
     """A field's or a parameter's second column: what it is for, and which values it may have."""
     schema = _present(document, schema)
     entries = _present(document, schema.get("items", {}))
-    shown = _inline(schema.get("description", ""))
+    shown = inline(schema.get("description", ""))
     if values := schema.get("enum", entries.get("enum")):
-        shown += _element("small", " ".join(_code(str(value)) for value in values))
+        shown += element("small", " ".join(literal(str(value)) for value in values))
     bounds = [*_bounds(schema), *(f"each {bound}" for bound in _bounds(entries))]
-    return shown + (_element("small", " &middot; ".join(bounds)) if bounds else "")
+    return shown + (element("small", " &middot; ".join(bounds)) if bounds else "")
 
 
 def _bounds(schema: Json) -> Iterator[str]:
@@ -180,11 +183,13 @@ def _bounds(schema: Json) -> Iterator[str]:
         if most in schema and "enum" not in schema.get("items", {}):
             yield (f"{schema[least]:,} to " if least in schema else "at most ") + f"{schema[most]:,}{words}"
     if schema.get("default", []) != []:
-        yield f"default {_code(json.dumps(schema['default']))}"
+        yield f"default {literal(json.dumps(schema['default']))}"
 
 
 def _type(document: Json, schema: Json) -> str:
-    schema = _present(document, schema)
+    schema = _resolved(document, schema)
+    if "anyOf" in schema:
+        return " or ".join(_type(document, choice) for choice in schema["anyOf"] if choice.get("type") != "null")
     if schema.get("type") == "array":
         return f"array of {_type(document, schema['items'])}"
     return str(schema.get("format", schema.get("type", "string")))
@@ -212,26 +217,26 @@ def _resolved(document: Json, schema: Json) -> Json:
 def _refusals(operation: Json) -> str:
     """Whatever may go wrong with it."""
     rows = [
-        (_element("a", _text(code), href=f"#{code}"), _inline(example["summary"]))
+        (element("a", escape(code), href=f"#{code}"), inline(example["summary"]))
         for status, response in operation["responses"].items()
         if not status.startswith("2")
         for code, example in response["content"]["application/json"]["examples"].items()
     ]
-    summary = _element("summary", f"What can go wrong ({len(rows)})")
-    return _element("details", summary, _table((), rows))
+    summary = element("summary", f"What can go wrong ({len(rows)})")
+    return element("details", summary, table((), rows))
 
 
 def _success(document: Json, status: str, response: Json) -> str:
-    shown = _element("h4", "Answer ", _element("span", _text(f"{status} {response['description']}"), class_="status"))
+    shown = element("h4", "Answer ", element("span", escape(f"{status} {response['description']}"), class_="status"))
     for kind, content in response.get("content", {}).items():
         if "example" in content:
-            shown += _block(_json(content["example"]))
+            shown += block(marked(content["example"]))
         else:
-            shown += _prose(f"`{kind}`")
+            shown += prose(f"`{kind}`")
         data = _present(document, content["schema"]).get("properties", {}).get("data")
         if data is not None:
             fields = _fields(document, _present(document, data))
-            shown += _element("details", _element("summary", "Fields of ", _code("data")), fields)
+            shown += element("details", element("summary", "Fields of ", literal("data")), fields)
     return shown
 
 
@@ -244,69 +249,21 @@ def _curl(method: str, path: str, parameters: list[Json], body: Json | None, *, 
         lines.append('-H "Authorization: Bearer $TOKEN"')
     example = (body or {}).get("content", {}).get("application/json", {}).get("example")
     if example is not None:
-        text = _laid_out(example).replace("'", "'\\''")
+        text = laid_out(example).replace("'", "'\\''")
         lines += ['-H "Content-Type: application/json"', f"-d '{text}'"]
-    return _block(_text(" \\\n  ".join(lines)))
+    return block(escape(" \\\n  ".join(lines)))
 
 
 def _failures(codes: dict[str, str]) -> str:
     rows = (
         (
-            _element("span", _code(code), id=code),
-            _inline(message) + _element("small", _text(HTTPStatus(int(code) // 1000).phrase)),
+            element("span", literal(code), id=code),
+            inline(message) + element("small", escape(HTTPStatus(int(code) // 1000).phrase)),
         )
         for code, message in codes.items()
     )
-    return _element("section", _element("h2", "Error codes"), _table(("Code", "Message"), rows), id="failures")
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(_element("th", name, scope="col") for name in heads)
-    body = (_element("tr", *(_element("td", cell) for cell in row)) for row in rows)
-    return _element("table", _element("thead", _element("tr", head)) if head else "", _element("tbody", *body))
+    return element("section", element("h2", "Error codes"), table(("Code", "Message"), rows), id="failures")
 
 
 def _badge(method: str) -> str:
-    return _element("span", _text(method.upper()), class_=f"method {method}")
-
-
-def _link(address: str, shown: str) -> str:
-    return _element("a", shown, href=address)
-
-
-def _prose(text: str) -> str:
-    return "".join(_element("p", _inline(paragraph)) for paragraph in text.split("\n\n") if paragraph)
-
-
-def _inline(text: str) -> str:
-    """*text*, with what stands in backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
-
-
-def _code(text: str) -> str:
-    return _element("code", _text(text))
-
-
-def _json(value: object) -> str:
-    """*value* with the names of its members marked."""
-    return re.sub(r"(?m)^( *)(&quot;\w+&quot;)(?=: )", r'\1<span class="key">\2</span>', _text(_laid_out(value)))
-
-
-def _laid_out(value: object) -> str:
-    """JSON in lines, each array of plain values in one."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return re.sub(r"\[\n *([^\[\]{}]+?)\n *\]", lambda array: "[" + re.sub(r"\n *", " ", array[1]) + "]", text)
-
-
-def _block(html: str) -> str:
-    return _element("pre", _element("code", html), tabindex="0")
-
-
-def _element(name: str, *content: str, **attributes: str) -> str:
-    """An element with *content*, which is HTML already, and *attributes*, which are text."""
-    written = "".join(f' {key.rstrip("_")}="{_text(value)}"' for key, value in attributes.items())
-    return f"<{name}{written}>{''.join(content)}</{name}>"
-
-
-def _text(text: str) -> str:
-    return escape(text)
+    return element("span", escape(method.upper()), class_=f"method {method}")

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 
 from events.errors import DatabaseAway
+from service import languages
 from service.refusals import CRASHED, FAILURES, MESSAGES, RETRY_AFTER_S, Refusal
 from service.validation import Violation
 
@@ -63,7 +64,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _response(body: msgspec.Struct, status: int, headers: Mapping[str, str] | None) -> web.Response:
-    return web.Response(body=_encode(body), status=status, headers=headers, content_type="application/json")
+    return web.Response(
+        body=_encode(body),
+        status=status,
+        headers={**languages.HEADERS, **(headers or {})},
+        content_type="application/json",
+    )
 
 
 def answer(

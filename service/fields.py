@@ -100,7 +100,7 @@ TermsUrl = Annotated[str, _url("The client's terms of service.", pattern=_PAGE)]
 PrivacyPolicy = Annotated[str, _url("The client's privacy policy.", pattern=_PAGE)]
 
 # what only answers have
-Ulid = Annotated[str, _shown("The registry's own id of the client, a ULID.", pattern=ULID)]
+Ulid = Annotated[str, _shown("The registry's own id, a ULID.", pattern=ULID)]
 ClientId = Annotated[str, _shown("The client's `client_id` (RFC 6749 section 2.2).", pattern=f"^{CLIENT_ID}$")]
 TenantId = Annotated[str, _shown("Whose client it is.", pattern=f"^{TENANT_ID}$")]
 Secret = Annotated[

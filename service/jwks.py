@@ -6,16 +6,19 @@ The log keeps what it is given for ever, so a private key is refused here: later
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from string import ascii_letters, digits
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from joserfc.jwk import DictKey, JWKRegistry
 
 Fault = tuple[str, str, str]
 """The path below `jwks`, what is wrong there, for people, and the rule that says so."""
+
+Jwk = Mapping[str, Any]
+"""A public key that nothing here forbids."""
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from events.errors import DatabaseAway, OutcomeUnknown, Refused
+from service.receipts import Kept
 from service.validation import Violation
 
 
@@ -71,6 +72,12 @@ class MalformedPrecondition(Refusal):
     code = 400008
 
 
+class MalformedKey(Refusal):
+    """The Idempotency-Key is malformed: it is 22 to 255 printable ASCII characters, such as a UUID, quoted or bare."""
+
+    code = 400009
+
+
 class Unauthenticated(Refusal):
     """Authentication is required: send a valid bearer token."""
 
@@ -83,8 +90,19 @@ class InvalidToken(Refusal):
     code = 401002
 
 
+class InvalidClient(Refusal):
+    """The client could not be authenticated."""
+
+    code = 401003
+
+    def __init__(self, reason: str) -> None:
+        """*reason* is for the log: a caller is never told which part was wrong (RFC 6749 section 5.2)."""
+        super().__init__(headers={"WWW-Authenticate": 'Basic realm="mitosis"'})
+        self.reason = reason
+
+
 class NotPermitted(Refusal):
-    """The token's role does not permit this; it takes an administrator."""
+    """The token's role does not permit this."""
 
     code = 403001
 
@@ -137,10 +155,25 @@ class TooManySecrets(Refusal):
     code = 409002
 
 
+class StillRunning(Refusal):
+    """A request with this Idempotency-Key is being answered; try again shortly."""
+
+    code = 409003
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 class VersionMoved(Refusal):
     """The client has changed since the version in If-Match."""
 
     code = 412001
+
+
+class KeyReused(Refusal):
+    """The Idempotency-Key was used for another request."""
+
+    code = 422001
 
 
 class BodyTooLarge(Refusal):
@@ -162,7 +195,7 @@ class ExpectationFailed(Refusal):
 
 
 class TooManyHashes(Refusal):
-    """Too many credentials are being made at this moment; try again shortly."""
+    """Too many credentials are being made or checked at this moment; try again shortly."""
 
     code = 429001
 
@@ -173,12 +206,26 @@ class LineFull(Refusal):
     code = 503003
 
 
+class IssuerAway(Refusal):
+    """The keys of the token's issuer cannot be had at this moment; try again shortly."""
+
+    code = 503004
+
+
 class CredentialNeeded(Refused):
     """
     The client needs a secret and the command brought none.
 
     The handler mints one and asks again; no caller sees this.
     """
+
+
+class HappenedBefore(Refused):
+    """A command with this Idempotency-Key was carried out; `kept` is its receipt. No caller sees this."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 REFUSALS: Mapping[int, type[Refusal]] = {refusal.code: refusal for refusal in Refusal.__subclasses__()}

@@ -60,7 +60,7 @@ def _guarded(route: Route) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route.path
         if route.roles is not None:
-            claims = request.app[TOKENS].claims(request.headers)
+            claims = await request.app[TOKENS].claims(request.headers)
             request[CALLER] = authorize(claims, route.roles, request.headers.get("X-Tenant-ID"))
         request[QUERY] = query(request, route.query)
         return await route.handler(request)

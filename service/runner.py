@@ -9,11 +9,27 @@ from service.access import failed
 from service.envelope import failure
 from service.refusals import MalformedRequest
 
+FIRST_REQUEST_S = 15
+
 
 class _Protocol(web.RequestHandler):
     """aiohttp's protocol. It answers a header that it cannot parse by itself; here it does so in the envelope."""
 
-    __slots__ = ()
+    __slots__ = ("_patience",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Whoever connects has so long to send a request; aiohttp itself waits for the first one for ever."""
+        super().connection_made(transport)
+        self._patience = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self._hang_up)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The other side is gone."""
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def _hang_up(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def handle_error(
         self,

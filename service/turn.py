@@ -12,6 +12,8 @@ from events.record import SCHEMA_VERSION, Record, encode
 from projections.clients import Client, apply
 from service.commands import Command
 from service.decisions import decide
+from service.receipts import Kept
+from service.refusals import HappenedBefore
 
 Key = tuple[str, str]
 
@@ -24,12 +26,18 @@ class Turn:
     leaves no trace in them.
     """
 
-    def __init__(self, heads: Mapping[str, Head], clients: Mapping[Key, Client]) -> None:
+    def __init__(
+        self,
+        heads: Mapping[str, Head],
+        clients: Mapping[Key, Client],
+        receipts: Mapping[tuple[str, bytes], Kept],
+    ) -> None:
         self.entries: list[Entry] = []
         self.heads: dict[str, Head] = {}
         self.changed: dict[Key, Client] = {}
         self._locked = heads
         self._clients = clients
+        self._receipts = receipts
 
     def take(self, command: Command) -> Client:
         """
@@ -37,8 +45,11 @@ class Turn:
 
         Raises:
             Refused: the rules refuse it.
+            HappenedBefore: there is a receipt of it.
         """
         tenant_id = command.tenant_id
+        if command.receipt and (kept := self._receipts.get((tenant_id, command.receipt.key_digest))):
+            raise HappenedBefore(kept)
         head = self.heads.get(tenant_id) or self._locked[tenant_id]
         # clocks differ between processes and are set back; a tenant's log is in the order of its times all the same
         now = max(datetime.now(UTC), head.time)

@@ -105,6 +105,20 @@ def key_set_faults(url: str) -> Iterator[Fault]:
             yield "names a host that is loopback, private, link-local or otherwise not public", "contract: jwks_uri"
 
 
+def key_source_faults(url: str) -> Iterator[Fault]:
+    """What forbids *url* as a place that the operator takes keys from: https, or a host that is this machine."""
+    parts = split(url)
+    yield from _writing_faults(url)
+    if parts.fragment is not None:
+        yield "has a fragment (everything from '#' on)", "RFC 8414 2"
+    if parts.scheme not in WEB_SCHEMES:
+        yield "is not an https URL", "RFC 8414 2"
+    else:
+        yield from _host_faults(url, parts)
+        if parts.scheme == "http" and not _is_loopback(_host_and_port(parts)[0]):
+            yield "uses http with a host that is not loopback; use https", "RFC 8414 2"
+
+
 def page_faults(url: str) -> Iterator[Fault]:
     """What forbids *url* as a page or an image shown to people."""
     parts = split(url)
@@ -236,11 +250,11 @@ def _is_public(host: str) -> bool:
     name = host.removesuffix(".")
     address = _address(name)
     if address is not None:
-        return _is_public_address(address)
+        return is_public_address(address)
     return "." in name and not f".{name}".endswith(PRIVATE_SUFFIXES)
 
 
-def _is_public_address(address: IPv4Address | IPv6Address) -> bool:
+def is_public_address(address: IPv4Address | IPv6Address) -> bool:
     """
     Whether *address* is reachable from anywhere.
 
@@ -249,7 +263,7 @@ def _is_public_address(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and not address.is_reserved
     relayed = address.sixtofour
-    return address in GLOBAL_UNICAST and address.is_global and (relayed is None or _is_public_address(relayed))
+    return address in GLOBAL_UNICAST and address.is_global and (relayed is None or is_public_address(relayed))
 
 
 def _shortened(text: str) -> str:

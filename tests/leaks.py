@@ -63,7 +63,8 @@ class Witness:
             if not is_well_formed(secret):
                 continue
             self.minted.add(secret)
-            self._answered[secret] += 1
+            # whoever has the Idempotency-Key is given the answer again
+            self._answered[secret] += headers.get("Idempotency-Replayed") != "true"
             if self._answered[secret] > 1:
                 self.leaks.append(f"a secret in a second answer: {where}")
             if headers.get("Cache-Control") != "no-store":

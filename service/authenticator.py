@@ -1,0 +1,165 @@
+"""
+Who a client is: from what it presented at a token endpoint to the client, or to a refusal that tells nobody why.
+
+Presenting a secret costs the same whatever is wrong with it: one statement and, unless it was right a moment ago, one
+hash; a second one only where two of the client's secrets end in the same four characters.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import asyncpg
+
+from projections import sealed
+from projections.clients import Client, Secret
+from service import assertions, fields
+from service.credentials import Hasher, is_well_formed
+from service.database import borrowed
+from service.fetching import KeySets
+from service.refusals import InvalidClient
+from service.remembered import Remembered
+from service.usage import Usage
+
+Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+
+MOST_HASHES = 2  # that one request can cause, though a client may have three secrets
+
+_client_id = re.compile(fields.CLIENT_ID)
+
+
+class Authenticated(NamedTuple):
+    """A client that proved to be itself, how it did, and with which of its secrets."""
+
+    client: Client
+    method: Method
+    secret_id: str | None = None
+
+
+class Authenticator:
+    """
+    Authenticates the clients of all tenants.
+
+    Args:
+        pool: where clients are read and assertions are used up. No connection is held while a hash or a fetch runs.
+        timeout_s: of each of its statements.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it works with)
+        self,
+        pool: asyncpg.Pool,
+        *,
+        timeout_s: float,
+        hasher: Hasher,
+        usage: Usage,
+        key_sets: KeySets,
+        remembered: Remembered,
+    ) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._hasher = hasher
+        self._usage = usage
+        self._key_sets = key_sets
+        self._remembered = remembered
+
+    async def by_secret(self, tenant_id: str, method: Method, client_id: str, secret: str) -> Authenticated:
+        """
+        The client of this tenant and id, which presented *secret* by *method*.
+
+        Raises:
+            InvalidClient: it does not exist, may not be used, may not use this method, or the secret is none of its.
+            TooManyHashes: too many are waiting to be checked.
+            DatabaseAway
+        """
+        last_four = secret[-4:] if is_well_formed(secret) else ""
+        client, hashes = await self._load(tenant_id, client_id, last_four)
+        reason = _obstacle(client, method)
+        candidates = _candidates(client, last_four)
+        # where something else is in the way the price is the full one: it must not tell that the secret was right
+        known = self._recall(tenant_id, client_id, candidates, secret) if reason is None else None
+        match = known if known is not None else await self._match(candidates, hashes, secret)
+        if client is None or reason is not None or match is None:
+            raise InvalidClient(reason or "wrong secret")
+        if known is None:
+            self._remembered.add(tenant_id, client_id, match.secret_id, secret)
+        self._usage.note(tenant_id, client_id, match.secret_id)
+        return Authenticated(client, method, match.secret_id)
+
+    async def by_assertion(
+        self, tenant_id: str, text: str, *, audiences: Sequence[str], client_id: str | None
+    ) -> Authenticated:
+        """
+        The client of this tenant that the JWT in *text* is from.
+
+        Args:
+            tenant_id: whose clients are looked among.
+            text: the assertion, in compact form.
+            audiences: the names of whom it may be for; one is enough.
+            client_id: who was said to send it, None where nothing was said.
+
+        Raises:
+            InvalidClient: as `by_secret`; or it proves nothing, or was used before.
+            DatabaseAway
+        """
+        method: Method = "private_key_jwt"
+        assertion = assertions.read(text)
+        claims = assertion.claims
+        if client_id not in (None, claims.sub):
+            raise InvalidClient("client_id is not sub")
+        client, _ = await self._load(tenant_id, claims.sub, "")
+        reason = _obstacle(client, method)
+        if client is None or reason is not None:
+            raise InvalidClient(reason or "unknown client")
+        settings = client.settings
+        assertions.check(assertion, audiences=audiences, fapi_profile=settings.fapi_profile, now=datetime.now(UTC))
+        if settings.jwks is not None:
+            keys = assertions.registered(settings.jwks)
+        else:
+            keys = await self._key_sets.keys(settings.jwks_uri or "", assertion.header.kid)
+        assertions.prove(assertion, keys)
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            await assertions.spend(connection, tenant_id, claims)
+        return Authenticated(client, method)
+
+    async def _load(self, tenant_id: str, client_id: str, last_four: str) -> tuple[Client | None, dict[str, str]]:
+        # an id that cannot be one is looked up as one that nobody has: the work is the same
+        named = client_id if _client_id.fullmatch(client_id) else ""
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            return await sealed.load(connection, tenant_id, named, last_four)
+
+    def _recall(self, tenant_id: str, client_id: str, candidates: Iterable[Secret], secret: str) -> Secret | None:
+        """The one of *candidates* that *secret* was found to be a moment ago."""
+        for candidate in candidates:
+            if self._remembered.holds(tenant_id, client_id, candidate.secret_id, secret):
+                return candidate
+        return None
+
+    async def _match(self, candidates: Sequence[Secret], hashes: Mapping[str, str], secret: str) -> Secret | None:
+        """The one of *candidates* that *secret* is; where there is none, None after the same work."""
+        if not candidates:
+            await self._hasher.verify(None, secret)
+        for candidate in candidates:
+            if await self._hasher.verify(hashes.get(candidate.secret_id), secret):
+                return candidate
+        return None
+
+
+def _obstacle(client: Client | None, method: Method) -> str | None:
+    """Why nobody is *client* by *method*, whatever is presented; None where nothing is in the way."""
+    if client is None:
+        return "unknown client"
+    if client.deleted_at is not None:
+        return "deleted client"
+    if client.status != "active":
+        return f"{client.status} client"
+    return None if method in client.settings.client_auth_methods else "method not registered"
+
+
+def _candidates(client: Client | None, last_four: str) -> list[Secret]:
+    """Those of the client's secrets that one ending in *last_four* may be, the newest first."""
+    if client is None:
+        return []
+    now = datetime.now(UTC)
+    usable = [secret for secret in client.secrets if secret.is_usable(now) and secret.last_four == last_four]
+    return usable[::-1][:MOST_HASHES]

@@ -1,0 +1,189 @@
+"""
+Key sets that clients publish: `jwks_uri`, fetched without being led into the network that this process runs in.
+
+Whoever registers a client chooses the URL, so it is a stranger's. The address is checked where a socket is made for it,
+after the name was resolved and whoever resolved it: between that check and the connection no name is looked up again.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from ssl import SSLContext
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import (
+    AddrInfoType,
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from events.errors import MitosisError
+from service.jwks import LONGEST_SET, Jwk, jwks_faults
+from service.uris import is_public_address, key_set_faults
+
+TIMEOUT_S = 3.0  # of one fetch, from looking the name up to the last byte
+FRESH_S = 300.0  # for so long a set is not fetched again, unless it lacks a key
+AGAIN_S = 30.0  # for so long a set is not fetched again whatever it lacks, and a failure not tried again
+LIMIT = 256  # sets that are kept
+AT_ONCE = 20  # fetches
+
+_HEADERS = {
+    "Accept": "application/jwk-set+json, application/json",
+    "Accept-Encoding": "identity",  # what is not compressed cannot grow
+    "User-Agent": "mitosis",
+}
+_OK = 200
+
+_logger = logging.getLogger(__name__)
+
+
+class NotFetched(MitosisError):
+    """A key set could not be had. The message says why, and nothing of what was answered."""
+
+
+class NotPublic(NotFetched, OSError):
+    """A name led to an address that is not public."""
+
+
+class _Kept(NamedTuple):
+    """What is known of a URL: its keys as of `fetched`, and when they were last asked for (in the clock's seconds)."""
+
+    keys: tuple[Jwk, ...]
+    fetched: float
+    asked: float
+
+    def serves(self, kid: str | None, now: float) -> bool:
+        has = kid is None or any(key.get("kid") == kid for key in self.keys)
+        return now - self.asked < AGAIN_S or (now - self.fetched < FRESH_S and has)
+
+
+class KeySets:
+    """
+    Fetches key sets and keeps them for a while. Made inside a running loop.
+
+    Args:
+        is_allowed: which addresses may be connected to. Another than the default is for tests.
+        resolver: looks names up; the system's where none is given.
+        ssl: what certificates are checked against; True for the system's authorities.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_allowed: Callable[[IPv4Address | IPv6Address], bool] = is_public_address,
+        resolver: AbstractResolver | None = None,
+        ssl: SSLContext | bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        def connectable(info: AddrInfoType) -> socket.socket:
+            family, kind, protocol, _, address = info
+            if not is_allowed(ip_address(address[0])):
+                raise NotPublic("an address that is not public")
+            return socket.socket(family, kind, protocol)
+
+        self._session = ClientSession(
+            # no connection is used twice: each is checked when it is made
+            connector=TCPConnector(
+                socket_factory=connectable,
+                resolver=resolver,
+                ssl=ssl,
+                limit=AT_ONCE,
+                force_close=True,
+                use_dns_cache=False,
+            ),
+            cookie_jar=DummyCookieJar(),
+            trust_env=False,  # no proxy, which would do the connecting
+            auto_decompress=False,
+            timeout=ClientTimeout(total=TIMEOUT_S),
+            headers=_HEADERS,
+        )
+        self._clock = clock
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[_Kept]] = {}
+
+    async def keys(self, url: str, kid: str | None) -> tuple[Jwk, ...]:
+        """
+        The keys at *url*, none where they could not be had; fetched again if there is none with this *kid*.
+
+        All who ask while a fetch is under way share it.
+        """
+        kept = self._kept.get(url)
+        if kept is None or not kept.serves(kid, self._clock()):
+            task = self._under_way.get(url)
+            if task is None:
+                task = self._under_way[url] = asyncio.create_task(self._renew(url))
+                task.add_done_callback(lambda _: self._under_way.pop(url, None))
+            return (await asyncio.shield(task)).keys
+        self._kept.move_to_end(url)
+        return kept.keys
+
+    async def close(self) -> None:
+        """End what is under way, and all connections."""
+        for task in list(self._under_way.values()):
+            task.cancel()
+        await self._session.close()
+
+    async def _renew(self, url: str) -> _Kept:
+        """Fetch the set, and keep it. Where that fails an older one stays for as long as it would have."""
+        now = self._clock()
+        try:
+            kept = _Kept(await self._fetch(url), now, now)
+        except (NotFetched, ClientError, OSError, TimeoutError, ValueError) as error:
+            # the host alone: the rest of a URL may hold what its owner keeps to itself
+            _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": _reason(error)})
+            before = self._kept.get(url)
+            is_fresh = before is not None and now - before.fetched < FRESH_S
+            kept = before._replace(asked=now) if before and is_fresh else _Kept((), now - FRESH_S, now)
+        self._kept[url] = kept
+        self._kept.move_to_end(url)
+        if len(self._kept) > LIMIT:
+            self._kept.popitem(last=False)
+        return kept
+
+    async def _fetch(self, url: str) -> tuple[Jwk, ...]:
+        """
+        The keys at *url*, vetted like registered ones.
+
+        Raises:
+            NotFetched, ClientError, OSError, TimeoutError, ValueError: they could not be had.
+        """
+        if any(key_set_faults(url)):
+            raise NotFetched("a URL that would not be registered")
+        # a redirect is an answer like any other that is not 200
+        async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+            if response.status != _OK:
+                raise NotFetched(f"status {response.status}")
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LONGEST_SET:
+                    raise NotFetched(f"over {LONGEST_SET} bytes")
+        text = body.decode()
+        # importing keys takes a while, and how many there are was not our choice
+        if await asyncio.to_thread(lambda: any(jwks_faults(text))):
+            raise NotFetched("no JWK Set that would be registered")
+        return tuple(msgspec.json.decode(text)["keys"])
+
+
+def _host(url: str) -> str | None:
+    try:
+        return URL(url).host
+    except ValueError:
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, ClientConnectorError) else error
+    return str(cause) if isinstance(cause, NotFetched) else type(cause).__name__

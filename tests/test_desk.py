@@ -1,0 +1,254 @@
+"""The write path: what one turn decides, and whom a failure concerns."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from ulid import ULID
+
+from events import log
+from events.client import ClientSettings
+from events.errors import DatabaseAway
+from events.record import Actor, Record
+from projections.clients import Client
+from projections.clients import apply as project
+from service import schema, turn
+from service.commands import CloneClient, RegisterClient, SealedSecret
+from service.config import Config
+from service.database import open_pool
+from service.desk import Desk
+from service.embedded import Embedded
+from service.refusals import ClientExists, ClientNotFound, LineFull
+from tests.callers import EXAMPLE
+from tests.laws import check
+
+_SETTINGS = msgspec.convert(EXAMPLE, ClientSettings)
+_SEALED = SealedSecret(hash="$argon2id$a-hash-of-nothing", last_four="abcd")
+_ACTOR = Actor(subject="tester", role="admin", request_id="test")
+
+
+@pytest.fixture
+async def pool(config: Config) -> AsyncIterator[asyncpg.Pool]:
+    assert config.database_url
+    async with open_pool(config.database_url, size=6, timeout_s=config.database_timeout_s) as pool:
+        yield pool
+
+
+@pytest.fixture
+def desk(pool: asyncpg.Pool) -> Desk:
+    return Desk(pool, timeout_s=5)
+
+
+def register(tenant_id: str, name: str = "My Application", client_id: str | None = None) -> RegisterClient:
+    ulid = str(ULID())
+    return RegisterClient(
+        tenant_id=tenant_id,
+        actor=_ACTOR,
+        reads=client_id or f"app-{ulid.lower()}",
+        id=ulid,
+        settings=msgspec.structs.replace(_SETTINGS, name=name),
+        sealed=_SEALED,
+    )
+
+
+def clone(tenant_id: str, source_id: str) -> CloneClient:
+    ulid = str(ULID())
+    return CloneClient(
+        tenant_id=tenant_id, actor=_ACTOR, reads=source_id, id=ulid, client_id=f"app-{ulid.lower()}", sealed=_SEALED
+    )
+
+
+async def at_once(desk: Desk, *commands: RegisterClient | CloneClient) -> list[Client | BaseException]:
+    """What becomes of commands that come to the desk before its next turn."""
+    return await asyncio.gather(*(desk.submit(command) for command in commands), return_exceptions=True)
+
+
+async def turns(owner: asyncpg.Connection, tenant_id: str) -> list[int]:
+    """How many records each transaction appended."""
+    counted = "select count(*) from events where tenant_id = $1 group by xmin order by min(position)"
+    return [row["count"] for row in await owner.fetch(counted, tenant_id)]
+
+
+def names(outcomes: list[Client | BaseException]) -> list[str]:
+    """The name of each client, or of what was raised."""
+    return [outcome.settings.name if isinstance(outcome, Client) else type(outcome).__name__ for outcome in outcomes]
+
+
+async def test_one_turn(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """Commands that come together are appended in one transaction, in the order they came."""
+    outcomes = await at_once(desk, *(register(tenant, f"client {number}") for number in range(20)))
+
+    assert names(outcomes) == [f"client {number}" for number in range(20)]
+    records = await check(owner, tenant)
+    assert [record.client_id for record in records] == [getattr(outcome, "client_id", None) for outcome in outcomes]
+    assert await turns(owner, tenant) == [20]
+
+
+async def test_turn_limit(pool: asyncpg.Pool, tenant: str, owner: asyncpg.Connection) -> None:
+    """A turn takes no more than its limit; the rest is for the next one."""
+    desk = Desk(pool, timeout_s=5, turn_limit=3)
+    await desk.submit(register(tenant))
+
+    await at_once(desk, *(register(tenant) for _ in range(7)))
+
+    await check(owner, tenant)
+    assert await turns(owner, tenant) == [1, 3, 3, 1]
+
+
+async def test_projector_raises(
+    desk: Desk, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be projected is not appended: no event, no position, and nobody else of the turn notices."""
+
+    def apply(client: Client | None, record: Record) -> Client:
+        after = project(client, record)
+        if after.settings.name == "poison":
+            raise ZeroDivisionError
+        return after
+
+    monkeypatch.setattr(turn, "apply", apply)
+    outcomes = await at_once(desk, *(register(tenant, name) for name in ("before", "poison", "after")))
+
+    assert names(outcomes) == ["before", "ZeroDivisionError", "after"]
+    assert len(await check(owner, tenant)) == 2
+    assert await turns(owner, tenant) == [2]
+
+
+async def test_refusal(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """A refusal is its caller's alone: the rest of the turn goes on."""
+    outcomes = await at_once(desk, register(tenant, "before"), clone(tenant, "app-nobody"), register(tenant, "after"))
+
+    assert names(outcomes) == ["before", "ClientNotFound", "after"]
+    assert len(await check(owner, tenant)) == 2
+    assert await turns(owner, tenant) == [2]
+
+
+async def test_refusals_alone(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """A turn in which everything is refused appends nothing."""
+    with pytest.raises(ClientNotFound):
+        await desk.submit(clone(tenant, "app-nobody"))
+
+    assert await check(owner, tenant) == []
+
+
+@pytest.fixture
+async def poisoned(postgres: Embedded, owner: asyncpg.Connection) -> AsyncIterator[str]:
+    """The name of a database that takes no client whose name contains `poison`."""
+    name = f"poisoned_{ULID()}".lower()
+    await owner.execute(f"create database {name}")
+    connection = await asyncpg.connect(postgres.url("postgres", name))
+    await schema.apply(connection)
+    await connection.execute(
+        """
+        create function refuse_poison() returns trigger language plpgsql as $$
+        begin
+            raise exception 'no poison';
+        end
+        $$;
+        create trigger poison before insert or update on clients
+            for each row when (new.name_folded like '%poison%') execute function refuse_poison();
+        """
+    )
+    await connection.close()
+    yield name
+    await owner.execute(f"drop database {name} with (force)")
+
+
+async def test_database_refuses_one(postgres: Embedded, poisoned: str, tenant: str) -> None:
+    """If the database fails a turn, only the command at fault fails; the others of it, in any tenant, are done once."""
+    other = f"{tenant}-other"
+    url = postgres.url("mitosis_service", poisoned)
+    async with open_pool(url, size=6, timeout_s=5) as pool, pool.acquire() as connection:
+        desk = Desk(pool, timeout_s=5)
+        await at_once(desk, register(tenant), register(other))
+
+        commands = [register(tenant, "before"), register(tenant, "poison"), register(other), register(tenant, "after")]
+        outcomes = await at_once(desk, *commands)
+
+        assert names(outcomes) == ["before", "RaiseError", "My Application", "after"]
+        assert [len(await check(connection, each)) for each in (tenant, other)] == [3, 2]
+        assert names(await at_once(desk, register(tenant, "later"))) == ["later"]
+
+
+async def test_same_id_twice(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """Of two registrations under one id in one turn, the first wins and the second is told so."""
+    first, second = register(tenant, "first", "app-twice"), register(tenant, "second", "app-twice")
+
+    outcomes = await at_once(desk, first, second)
+
+    assert names(outcomes) == ["first", ClientExists.__name__]
+    assert [record.event_id for record in await check(owner, tenant)] == [first.event_id]
+
+
+async def test_clone_of_a_newborn(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """A command sees what those before it in its turn decided: a client may be cloned in the turn that made it."""
+    born = register(tenant)
+    child = clone(tenant, born.reads)
+
+    outcomes = await at_once(desk, born, child, clone(tenant, child.client_id))
+
+    assert names(outcomes) == ["My Application", "My Application (clone)", "My Application (clone) (clone)"]
+    await check(owner, tenant)
+    assert await turns(owner, tenant) == [3]
+
+
+async def test_line_is_bounded(pool: asyncpg.Pool, tenant: str, owner: asyncpg.Connection) -> None:
+    """Who finds the line full is told at once when to come back; those in it are served, and then there is room."""
+    desk = Desk(pool, timeout_s=5, line_limit=3)
+
+    outcomes = await at_once(desk, *(register(tenant) for _ in range(5)))
+
+    assert names(outcomes) == ["My Application"] * 3 + ["LineFull"] * 2
+    assert [outcome.headers["Retry-After"] for outcome in outcomes if isinstance(outcome, LineFull)] == ["1"] * 2
+    assert names(await at_once(desk, register(tenant))) == ["My Application"]
+    assert len(await check(owner, tenant)) == 4
+
+
+async def test_expired_commands(pool: asyncpg.Pool, tenant: str, owner: asyncpg.Connection) -> None:
+    """A command whose caller was told that nothing was changed is not executed when the way is free again."""
+    desk = Desk(pool, timeout_s=0.4)
+    await desk.submit(register(tenant))
+    async with owner.transaction():
+        await log.lock(owner, [tenant], wait=True)
+        expired = [asyncio.create_task(desk.submit(register(tenant))) for _ in range(3)]
+        await asyncio.wait(expired, return_when=asyncio.FIRST_COMPLETED)
+        expired += [asyncio.create_task(desk.submit(register(tenant))) for _ in range(3)]
+        outcomes = await asyncio.gather(*expired, return_exceptions=True)
+
+    later = register(tenant)
+    await desk.submit(later)
+
+    assert names(outcomes) == [DatabaseAway.__name__] * 6
+    await desk.close()
+    assert [record.event_id for record in (await check(owner, tenant))[1:]] == [later.event_id]
+
+
+async def test_close(pool: asyncpg.Pool, tenant: str, owner: asyncpg.Connection) -> None:
+    """Closing answers all that wait, those held up by others included."""
+    desk = Desk(pool, timeout_s=5)
+    await desk.submit(register(tenant))
+    transaction = owner.transaction()
+    await transaction.start()
+    await log.lock(owner, [tenant], wait=True)
+    waiting = [asyncio.create_task(desk.submit(register(tenant))) for _ in range(3)]
+    other = await desk.submit(register(f"{tenant}-other"))
+
+    closing = asyncio.create_task(desk.close())
+    await transaction.commit()
+    await closing
+
+    assert other.version == 1
+    assert [task.result().version for task in waiting] == [1] * 3
+    assert len(await check(owner, tenant)) == 4
+
+
+async def test_what_is_answered(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
+    """The answer is the row as the database has it."""
+    client = await desk.submit(register(tenant, 'a "name" \N{PILE OF POO}'))
+
+    row: Any = await owner.fetchrow("select * from clients where tenant_id = $1", tenant)
+    assert msgspec.json.decode(row["state"], type=Client) == client
+    assert (row["name"], row["status"], row["version"]) == (client.settings.name, "active", 1)

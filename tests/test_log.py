@@ -1,0 +1,367 @@
+"""The log: append-only, chained, and the same bytes for everybody."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import asyncpg
+import msgspec
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+from ulid import ULID
+
+from events import chain
+from events.client import ClientCloned, ClientRegistered, ClientSettings, IssuedSecret
+from events.errors import ChainBroken, OutOfOrder
+from events.record import SCHEMA_VERSION, Actor, Record, decode, encode
+from projections.clients import apply
+from service import schema
+from service.embedded import Embedded
+from tests.callers import EXAMPLE, Api
+from tests.laws import check
+from tests.planting import plant
+
+# ---------------------------------------------------------------------------------------------------------- append-only
+
+CHANGES = [
+    "update events set private = null",
+    "update events set position = position + 1",
+    "update events set body = '{}' where false",
+    "delete from events",
+    "delete from events where false",
+    "truncate events",
+    "truncate heads cascade",
+    "insert into events select * from events on conflict (tenant_id, position) do update set body = excluded.body",
+    "merge into events using heads on heads.tenant_id = events.tenant_id when matched then delete",
+]
+HEADS_BACK = [
+    "delete from heads",
+    "truncate heads cascade",
+    "update heads set position = position - 1",
+    "update heads set time = time - interval '1 microsecond'",
+    "update heads set tenant_id = tenant_id || '-moved'",
+]
+
+
+@pytest.fixture
+async def written(api: Api, owner: asyncpg.Connection, tenant: str) -> AsyncIterator[str]:
+    """A tenant with a record, which is there afterwards as it was before."""
+    await api.register()
+    before = await check(owner, tenant)
+    yield tenant
+    assert await check(owner, tenant) == before
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+async def test_service_changes_no_record(postgres: Embedded, written: str, statement: str) -> None:
+    """The service's role has no right to change what happened."""
+    service = await asyncpg.connect(postgres.url("mitosis_service"))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await service.execute(statement)
+    finally:
+        await service.close()
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_owner_changes_no_record(owner: asyncpg.Connection, written: str, role: str, statement: str) -> None:
+    """Nor does a trigger let the owner, not even one who poses as a replica."""
+    await owner.execute(f"set session_replication_role = {role}")
+
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="is refused"):
+        await owner.execute(statement)
+
+
+@pytest.mark.parametrize("statement", HEADS_BACK)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_head_moves_forward(owner: asyncpg.Connection, written: str, role: str, statement: str) -> None:
+    """A tenant keeps its head, and a head only moves forward."""
+    await owner.execute(f"set session_replication_role = {role}")
+
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="is refused"):
+        await owner.execute(statement)
+
+
+async def test_privileges(owner: asyncpg.Connection) -> None:
+    """The service's role may do what the service does and nothing more, and no other role may do anything."""
+    granted = await owner.fetch(
+        """
+        select relname, grantee, string_agg(lower(privilege_type), ' ' order by privilege_type) as privileges
+        from pg_class, aclexplode(relacl)
+        where relname in ('schema_state', 'heads', 'events', 'clients') and grantee <> relowner
+        group by 1, 2
+        """
+    )
+    role = await owner.fetchrow("select * from pg_roles where rolname = 'mitosis_service'")
+    columns = "select count(*) from pg_attribute where attacl is not null and attrelid = any($1::text[]::regclass[])"
+
+    assert role is not None
+    assert {(row["relname"], row["grantee"]): row["privileges"] for row in granted} == {
+        ("schema_state", role["oid"]): "select",
+        ("heads", role["oid"]): "insert select update",
+        ("events", role["oid"]): "insert select",
+        ("clients", role["oid"]): "insert select update",
+    }
+    assert not any(
+        role[right] for right in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls")
+    )
+    assert await owner.fetchval("select count(*) from pg_auth_members where member = $1", role["oid"]) == 0
+    assert await owner.fetchval(columns, ["heads", "events", "clients"]) == 0
+
+
+async def test_schema_at_once(postgres: Embedded, owner: asyncpg.Connection) -> None:
+    """The schema is applied to a new database by ten at once, and again by each, and is the same as applied by one."""
+    name = f"fresh_{ULID()}".lower()
+    await owner.execute(f"create database {name}")
+    connections = await asyncio.gather(*(asyncpg.connect(postgres.url("postgres", name)) for _ in range(10)))
+    try:
+        for _ in range(2):
+            await asyncio.gather(*(connection.execute(schema.text()) for connection in connections))
+
+        assert await schema.current(connections[0]) == schema.version()
+        catalog = """
+            select table_name, column_name, data_type, is_nullable, column_default, generation_expression
+            from information_schema.columns where table_schema = 'public' order by 1, ordinal_position
+        """
+        assert await connections[0].fetch(catalog) == await owner.fetch(catalog)
+        triggers = "select tgname, tgenabled from pg_trigger where not tgisinternal order by 1"
+        assert [tuple(row) for row in await connections[0].fetch(triggers)] == [
+            ("events_append_only", b"A"),
+            ("heads_move_forward", b"A"),
+            ("heads_stay", b"A"),
+        ]
+    finally:
+        await asyncio.gather(*(connection.close() for connection in connections))
+        await owner.execute(f"drop database {name}")
+
+
+# ------------------------------------------------------------------------------------------------------ canonical bytes
+
+ODD = [
+    'quotes " and \\ backslashes / slashes',
+    "\b\t\n\f\r \x01 \x1f \x7f",
+    "\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}\N{ZERO WIDTH JOINER}\N{BYTE ORDER MARK}",
+    "é e\N{COMBINING ACUTE ACCENT} ß \N{ARABIC LETTER ALEF} 漢字",
+    "👩\N{ZERO WIDTH JOINER}👩\N{ZERO WIDTH JOINER}👧 \N{MATHEMATICAL FRAKTUR CAPITAL A} \U0010ffff",
+    "</script><!-- &amp; %00 ${x} ' ",
+    "1e400 -0 0.1 NaN null",
+    "x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
+async def test_stored_bytes(owner: asyncpg.Connection, tenant: str, name: str) -> None:
+    """What is stored is the canonical form (RFC 8785) of what it says, as another implementation writes it."""
+    await plant(owner, tenant, name=name, scopes=(name, name[::-1]), jwks=name)
+
+    body = await owner.fetchval("select body from events where tenant_id = $1", tenant)
+
+    assert rfc8785.dumps(json.loads(body)) == body.encode()
+    (record,) = await check(owner, tenant)
+    assert isinstance(record.data, ClientRegistered)
+    assert record.data.settings.name == name
+
+
+async def test_stored_bytes_of_requests(api: Api, owner: asyncpg.Connection, tenant: str) -> None:
+    """So it is with all that callers write."""
+    source = await api.register(name='"\\/ é 漢字 👩 \N{MATHEMATICAL FRAKTUR CAPITAL A}')
+    for _ in range(3):
+        await api.clone(source["client_id"], headers={"X-Request-ID": "a~b:c+d/e=f"})
+
+    bodies = [row["body"] for row in await owner.fetch("select body from events where tenant_id = $1", tenant)]
+
+    assert len(bodies) == 4
+    assert [rfc8785.dumps(json.loads(body)).decode() for body in bodies] == bodies
+
+
+texts = st.text()  # of any Unicode but surrogates, which UTF-8 cannot hold
+moments = st.datetimes(timezones=st.just(UTC))
+places = st.integers(1, 2**53 - 1)
+secrets = st.none() | st.builds(
+    IssuedSecret, secret_id=texts, last_four=texts, description=st.none() | texts, expires_at=st.none() | moments
+)
+settings = st.builds(
+    ClientSettings,
+    name=texts,
+    **dict.fromkeys(
+        ("redirect_uris", "scopes", "grant_types", "client_auth_methods", "cors_origins"),
+        st.lists(texts, max_size=3).map(tuple),
+    ),
+    is_confidential=st.booleans(),
+    **dict.fromkeys(("fapi_profile", "jwks", "jwks_uri", "logo_url", "website"), st.none() | texts),
+)
+statuses = st.sampled_from(["active", "suspended", "inactive"])
+events = st.one_of(
+    st.builds(ClientRegistered, id=texts, status=statuses, settings=settings, secret=secrets),
+    st.builds(
+        ClientCloned,
+        id=texts,
+        source_id=texts,
+        source_version=places,
+        status=statuses,
+        settings=settings,
+        secret=secrets,
+    ),
+)
+records = st.builds(
+    Record,
+    event_id=texts,
+    tenant_id=texts,
+    position=places,
+    schema_version=places,
+    client_id=texts,
+    client_version=places,
+    time=moments,
+    actor=st.builds(Actor, subject=texts, role=texts, request_id=texts, address=st.none() | texts),
+    data=events,
+    sealed=st.none() | texts,
+)
+
+
+@given(records)
+def test_canonical(record: Record) -> None:
+    """Whatever a record holds, its bytes are canonical, and it comes back from them as it was."""
+    body = encode(record)
+
+    assert rfc8785.dumps(json.loads(body)) == body
+    assert decode(body) == record
+    assert encode(decode(body)) == body
+
+
+# ------------------------------------------------------------------------------------------------------------ the chain
+
+Links = list[tuple[int, bytes, bytes]]
+
+
+def chained(bodies: list[bytes]) -> Links:
+    """A log of these bodies."""
+    digest, links = chain.genesis("acme"), Links()
+    for position, body in enumerate(bodies, 1):
+        digest = chain.link(digest, body)
+        links.append((position, body, digest))
+    return links
+
+
+logs = st.lists(st.binary(min_size=1), min_size=2, max_size=8, unique=True).map(chained)
+
+
+@given(logs)
+def test_whole_chain(links: Links) -> None:
+    """A chain that nobody touched leads to its last digest."""
+    assert chain.verify(chain.genesis("acme"), links) == links[-1][2]
+    assert all(chain.verify(before[2], [after]) == after[2] for before, after in pairwise(links))
+
+
+@given(logs, st.data())
+def test_altered_record(links: Links, data: st.DataObject) -> None:
+    """A record with other bytes breaks the chain at its position."""
+    at = data.draw(st.integers(0, len(links) - 1))
+    position, body, digest = links[at]
+    links[at] = (position, data.draw(st.binary().filter(lambda other: other != body)), digest)
+
+    with pytest.raises(ChainBroken, match=f"at position {position}$"):
+        chain.verify(chain.genesis("acme"), links)
+
+
+@given(logs, st.data())
+def test_removed_record(links: Links, data: st.DataObject) -> None:
+    """A missing record breaks the chain behind it; without the newest it ends elsewhere than the head says."""
+    head = links[-1][2]
+    at = data.draw(st.integers(0, len(links) - 1))
+    del links[at]
+
+    if at < len(links):
+        with pytest.raises(ChainBroken, match=f"at position {at + 2}$"):
+            chain.verify(chain.genesis("acme"), links)
+    else:
+        assert chain.verify(chain.genesis("acme"), links) != head
+
+
+@given(logs, st.data())
+def test_inserted_record(links: Links, data: st.DataObject) -> None:
+    """A record that was put between two others breaks the chain, however its own digest was made."""
+    at = data.draw(st.integers(0, len(links) - 1))
+    before = links[at - 1][2] if at else chain.genesis("acme")
+    body = data.draw(st.binary())
+    links.insert(at, (at + 1, body, chain.link(before, body)))
+
+    with pytest.raises(ChainBroken):
+        chain.verify(chain.genesis("acme"), links)
+
+
+@given(logs, st.data())
+def test_reordered_records(links: Links, data: st.DataObject) -> None:
+    """Two records that changed places break the chain."""
+    one, other = data.draw(st.lists(st.integers(0, len(links) - 1), min_size=2, max_size=2, unique=True))
+    links[one], links[other] = links[other], links[one]
+
+    with pytest.raises(ChainBroken, match=f"at position {links[min(one, other)][0]}$"):
+        chain.verify(chain.genesis("acme"), links)
+
+
+@given(st.text(), st.text())
+def test_genesis(tenant: str, other: str) -> None:
+    """No tenant's chain starts where another's does, so no log passes for another tenant's."""
+    assert (chain.genesis(tenant) == chain.genesis(other)) == (tenant == other)
+
+
+async def test_another_tenants_log(api: Api, owner: asyncpg.Connection, tenant: str) -> None:
+    """A log that is whole does not verify as another tenant's."""
+    await api.register()
+    rows = await owner.fetch("select position, body, digest from events where tenant_id = $1", tenant)
+    links = [(row["position"], row["body"].encode(), row["digest"]) for row in rows]
+
+    chain.verify(chain.genesis(tenant), links)
+    with pytest.raises(ChainBroken, match=r"at position 1$"):
+        chain.verify(chain.genesis(f"{tenant}-other"), links)
+
+
+async def test_private_part_is_committed_to(api: Api, owner: asyncpg.Connection, tenant: str) -> None:
+    """A body says which private part it goes with, without a word of it."""
+    await api.register()
+
+    row = await owner.fetchrow("select body, private from events where tenant_id = $1", tenant)
+
+    assert row is not None
+    assert decode(row["body"]).sealed == chain.seal(row["private"])
+    assert row["private"].startswith("$argon2id$")
+    assert row["private"] not in row["body"]
+
+
+# -------------------------------------------------------------------------------------------------- what cannot be read
+
+REGISTERED = Record(
+    event_id="01",
+    tenant_id="acme",
+    position=1,
+    schema_version=SCHEMA_VERSION,
+    client_id="app-demo",
+    client_version=1,
+    time=datetime(2025, 1, 1, tzinfo=UTC),
+    actor=Actor(subject="tester", role="admin", request_id="test"),
+    data=ClientRegistered(id="01", status="active", settings=msgspec.convert(EXAMPLE, ClientSettings)),
+)
+
+
+def test_unknown_event() -> None:
+    """An event of an unknown type is an error, and never skipped."""
+    with pytest.raises(msgspec.ValidationError, match="ClientEaten"):
+        decode(encode(REGISTERED).replace(b"ClientRegistered", b"ClientEaten"))
+
+
+def test_out_of_order() -> None:
+    """An event that cannot follow the state before it says that the log is damaged."""
+    client = apply(None, REGISTERED)
+
+    with pytest.raises(OutOfOrder, match="position 1 of tenant acme"):
+        apply(client, REGISTERED)
+    for version in (0, 2):
+        with pytest.raises(OutOfOrder):
+            apply(None, msgspec.structs.replace(REGISTERED, client_version=version))
+        with pytest.raises(OutOfOrder):
+            apply(client, msgspec.structs.replace(REGISTERED, client_version=version))
