@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestServer
 
-from service import reading
+from service import reading, runner
 from tests.callers import EXAMPLE, Api
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -120,6 +120,20 @@ async def test_a_body_that_does_not_come(server: TestServer, api: Api, monkeypat
 
     assert answered.startswith(b"HTTP/1.1 408 ")
     assert b'{"code":408001,' in answered
+
+
+async def test_a_request_that_does_not_come(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who connects and sends half a header is not waited for; who sent a request may take his time for the next."""
+    monkeypatch.setattr(runner, "FIRST_REQUEST_S", 0.05)
+
+    assert await raw(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
+
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 200 ")
+        assert await raw(server, b"") == b""
+    writer.close()
 
 
 @pytest.mark.parametrize(
