@@ -6,21 +6,23 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from service import authentication, client_secrets, clients, health, idempotency, reference, requests, routes
+from service import client_secrets, clients, health, idempotency, requests, routes
 from service.access import observed
-from service.authenticator import Authenticator
+from service.authentication import handlers as authentication
+from service.authentication.authenticator import Authenticator
+from service.authentication.fetching import KeySets
+from service.authentication.remembered import Remembered
+from service.authentication.usage import Usage
 from service.bearer import Tokens
 from service.config import Config
 from service.credentials import Hasher
 from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
-from service.fetching import KeySets
+from service.document import handlers as document
 from service.issuer import open_issuer
 from service.reading import BODY_LIMIT
-from service.remembered import Remembered
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
-from service.usage import Usage
 
 
 def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
@@ -72,7 +74,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             hasher.close()
 
     app.cleanup_ctx.append(resources)
-    table = clients.ROUTES + client_secrets.ROUTES + authentication.ROUTES + health.ROUTES + reference.ROUTES
-    app[reference.PAGES] = reference.pages(table, config.base_path)
+    table = clients.ROUTES + client_secrets.ROUTES + authentication.ROUTES + health.ROUTES + document.ROUTES
+    app[document.PAGES] = document.pages(table, config.base_path)
     routes.add(app, table, config.base_path)
     return app

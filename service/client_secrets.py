@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from projections.clients import Client
 from projections.clients import Secret as Kept
-from service import fields, usage
+from service import fields
+from service.authentication import usage
 from service.bearer import ADMINISTRATORS
 from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret
 from service.database import borrowed
@@ -30,7 +31,7 @@ from service.refusals import (
 )
 from service.requests import DESK, READS, TIMEOUT_S, actor, entity_tag, expected_version, load, mint, named, sealed
 from service.routes import CALLER, Route
-from service.validation import Violation
+from service.rules.validation import Violation
 
 GRACE_S = web.AppKey("grace_s", float)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import MitosisError
-from service.uris import key_source_faults
+from service.rules.uris import key_source_faults
 
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -22,7 +22,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     What can be configured. A setting's variable is its name in capitals after `MITOSIS_`; times end in s, m or h.
 
     `database_url` is who the service connects as, `owner_database_url` who applies the schema (the same where it is not
-    given). Without a `database_url` the service runs a PostgreSQL of its own under `home`.
+    given). Without a `database_url` the service runs a PostgreSQL of its own under `home`. `issuer` and `jwks_url` are
+    https URLs, or http ones of this machine; both claims are names, or paths with dots.
     """
 
     home: Path = Path(".mitosis")

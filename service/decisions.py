@@ -49,7 +49,7 @@ from service.refusals import (
     TooManySecrets,
     VersionMoved,
 )
-from service.validation import violations
+from service.rules.validation import violations
 
 NAME_LIMIT = 255  # characters
 CLONE_SUFFIX = " (clone)"

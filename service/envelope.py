@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from events.errors import DatabaseAway
 from service import languages
 from service.refusals import CRASHED, FAILURES, MESSAGES, RETRY_AFTER_S, Refusal
-from service.validation import Violation
+from service.rules.validation import Violation
 
 T = TypeVar("T")
 Instant = Annotated[datetime, Meta(tz=True)]

@@ -1,8 +1,8 @@
 """
 A client's fields as the OpenAPI document shows them.
 
-What stands here is shown, not enforced: the rules have one home, service.validation, and this page takes its numbers
-and its tables. What a schema cannot say is in the descriptions.
+What stands here is shown, not enforced: the rules have one home, service.rules, and this page takes its numbers and its
+tables. What a schema cannot say is in the descriptions.
 """
 
 from typing import Annotated, Any
@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from service.bearer import TENANT_ID
 from service.credentials import CHECKSUM_LENGTH, PREFIX, RANDOM_LENGTH
-from service.jwks import LONGEST_SET
-from service.uris import LONGEST_URL
-from service.validation import FAPI_PROFILES, GRANTS, LONGEST_NAME, LONGEST_SCOPE, METHODS, MOST_ENTRIES
+from service.rules.jwks import LONGEST_SET
+from service.rules.uris import LONGEST_URL
+from service.rules.validation import FAPI_PROFILES, GRANTS, LONGEST_NAME, LONGEST_SCOPE, METHODS, MOST_ENTRIES
 
 ULID = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 CLIENT_ID = r"app-[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?"

@@ -7,6 +7,7 @@ it may be on a private network; whatever is answered there is vetted all the sam
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -19,9 +20,9 @@ from yarl import URL
 from events.errors import MitosisError
 from service.config import Config
 from service.jose import PublicKey, Token
-from service.jwks import jwks_faults
 from service.refusals import IssuerAway
-from service.uris import key_source_faults
+from service.rules.jwks import jwks_faults
+from service.rules.uris import key_source_faults
 
 FETCH_TIMEOUT_S = 5.0
 FRESH_S = 600.0  # for so long keys are not fetched again, unless one is missing
@@ -113,7 +114,7 @@ class Issuer:
         self.keys: tuple[PublicKey, ...] = ()
         self._session, self._jwks_url, self._clock = session, jwks_url, clock
         self._tenant_claim, self._role_claim = tenant_claim, role_claim
-        self._asked, self._answered = -RETRY_S, False  # when keys were last asked for, and whether they came
+        self._asked, self._answered = -math.inf, False  # when keys were last asked for, and whether they came
         self._renewing: asyncio.Task[None] | None = None
 
     def translated(self, claims: Mapping[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from service.refusals import BodyTooLarge, BodyTooSlow, InvalidRequest, MalformedBody, UnsupportedMediaType
-from service.validation import Violation
+from service.rules.validation import Violation
 
 BODY_LIMIT = 64 * 1024  # bytes
 BODY_TIMEOUT_S = 10

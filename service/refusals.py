@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from events.errors import DatabaseAway, OutcomeUnknown, Refused
 from service.receipts import Kept
-from service.validation import Violation
+from service.rules.validation import Violation
 
 
 class Refusal(Refused):

@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key
 from ulid import ULID
 
-from service.authentication import JWT_BEARER
+from service.authentication.handlers import JWT_BEARER
 
 AUDIENCE = "https://as.example/token"
 HOST = "keys.example.com"

@@ -20,9 +20,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from service.app import build
+from service.authentication.fetching import KeySets
+from service.authentication.usage import read as last_uses
 from service.config import Config
-from service.fetching import KeySets
-from service.usage import read as last_uses
 from tests.callers import Api
 from tests.conftest import Served
 from tests.keys import AUDIENCE, HOST, Names, Publisher, claims, key_set, new_key, presented, publisher, signed

@@ -15,14 +15,15 @@ from aiohttp.test_utils import TestServer
 from ulid import ULID
 
 from events.record import Actor
-from service import authentication, authenticator, usage
 from service.app import build
+from service.authentication import authenticator, usage
+from service.authentication import handlers as authentication
+from service.authentication.remembered import REMEMBERED_S, Remembered
 from service.bearer import ROLES
 from service.commands import AddSecret, RotateSecret, SealedSecret
 from service.config import Config
 from service.credentials import new_secret
 from service.database import borrowed, open_pool
-from service.remembered import REMEMBERED_S, Remembered
 from service.requests import DESK, HASHER
 from tests.callers import Api, Reply
 from tests.conftest import Served

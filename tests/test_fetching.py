@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import OctKey
 
-from service import fetching
-from service.fetching import AGAIN_S, FRESH_S, KeySets
-from service.jwks import LONGEST_SET
+from service.authentication import fetching
+from service.authentication.fetching import AGAIN_S, FRESH_S, KeySets
+from service.rules.jwks import LONGEST_SET
 from tests.keys import HOST, Names, Publisher, key_set, new_key, publisher
 
 Address = IPv4Address | IPv6Address
@@ -100,7 +100,7 @@ async def test_private_addresses(
     address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A name that leads to an address that is not public is not connected to: no socket is even made."""
-    monkeypatch.setattr("service.fetching.socket.socket", pytest.fail)
+    monkeypatch.setattr("service.authentication.fetching.socket.socket", pytest.fail)
     sets = KeySets(resolver=Names(keys_example_com=[address]))
 
     assert await sets.keys(f"https://{HOST}/jwks.json", None) == ()
@@ -131,7 +131,7 @@ async def test_private_addresses(
 )
 async def test_urls_that_are_not_fetched(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL that today's rules would not register is not fetched, however it came into the registry."""
-    monkeypatch.setattr("service.fetching.socket.socket", pytest.fail)
+    monkeypatch.setattr("service.authentication.fetching.socket.socket", pytest.fail)
     sets = KeySets(resolver=Names(keys_example_com=["127.0.0.1"]))
 
     assert await sets.keys(url, None) == ()
@@ -199,7 +199,7 @@ async def test_bad_answers(
     """What is no usable key set, or does not come in time, is as none; the log says which host and why."""
     monkeypatch.setattr(fetching, "TIMEOUT_S", 0.3)
     far.answer = ANSWERS[name]
-    with caplog.at_level(logging.WARNING, "service.fetching"):
+    with caplog.at_level(logging.WARNING, "service.authentication.fetching"):
         async with fetcher(far) as sets:
             assert await sets.keys(far.url, None) == ()
 

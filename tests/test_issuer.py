@@ -99,7 +99,7 @@ class Elsewhere:
         app.router.add_get("/realms/main/.well-known/openid-configuration", self._discovery)
         app.router.add_get("/realms/main/keys", self._counting)
         app.router.add_get("/moved", self._key_set)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self._port = self._runner.addresses[0][1]

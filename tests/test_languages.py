@@ -78,7 +78,7 @@ def test_every_success_is_translated() -> None:
     """Each message that some handler gives its answer has a Chinese one."""
     calls = [
         node
-        for path in SERVICE.glob("*.py")
+        for path in SERVICE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"answer", "Listing"}
     ]

@@ -10,10 +10,11 @@ import pytest
 import schemathesis
 from aiohttp.test_utils import TestServer
 
-from service import docs, openapi
 from service.bearer import ROLES
+from service.document import openapi
+from service.document import page as docs
 from service.refusals import MESSAGES
-from service.validation import SCOPE_CHARACTERS
+from service.rules.validation import SCOPE_CHARACTERS
 from tests.callers import Api
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from events.client import ClientSettings
-from service.validation import Violation, violations
+from service.rules.validation import Violation, violations
 from tests.settings_table import (
     BAD,
     BAD_IN_TWO_FIELDS,

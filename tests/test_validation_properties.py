@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import KeySet, RSAKey
 
 from events.client import ClientSettings
-from service.validation import GRANTS, METHODS, violations
+from service.rules.validation import GRANTS, METHODS, violations
 from tests.settings_table import (
     BASE,
     EC,

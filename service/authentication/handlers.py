@@ -12,13 +12,13 @@ from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 
 from service import fields
-from service.authenticator import Authenticated, Authenticator, Method
+from service.authentication.authenticator import Authenticated, Authenticator, Method
 from service.envelope import Answer, answer
-from service.reading import decode
+from service.reading import decode_optional
 from service.refusals import InvalidClient, InvalidRequest, TooManyHashes
 from service.routes import CALLER, REQUEST_ID, Route
+from service.rules.validation import Violation
 from service.shapes import Item, shown
-from service.validation import Violation
 
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 SERVICES = frozenset({"service"})
@@ -70,7 +70,7 @@ async def authenticate(request: web.Request) -> web.Response:
 
     A client is one of the token's tenant. An assertion is good once, and for an hour at most.
     """
-    presented = await decode(request, Presented)
+    presented = await decode_optional(request, Presented)
     _check(presented)
     try:
         authenticated = await _authenticated(request, presented)

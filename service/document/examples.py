@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
-from service.authentication import AuthenticatedClient, Presented
+from service.authentication.handlers import AuthenticatedClient, Presented
 from service.client_secrets import AddedSecret, NewSecret, RotatedSecret, SecretItem, Secrets
 from service.envelope import Answer, Failure, Listing, Pagination
 from service.health import Health
 from service.refusals import MESSAGES, InvalidRequest
+from service.rules.validation import Violation
 from service.shapes import (
     ClonedClient,
     ClonePreview,
@@ -23,7 +24,6 @@ from service.shapes import (
     Registration,
     Update,
 )
-from service.validation import Violation
 
 CLIENT_ID = "app-demo"  # the one that `mitosis serve` plants
 EVENT_ID = "01KJM2ZD40EXAMP1EEVENT0000"  # which is a secret's id too

@@ -16,10 +16,11 @@ import msgspec
 from msgspec.structs import fields
 
 from events.errors import DatabaseAway, MitosisError, OutcomeUnknown
-from service import components, examples, refusals
+from service import languages, refusals
 from service.bearer import ROLES
-from service.components import Json
-from service.envelope import NO_STORE, Answer, Failure
+from service.document import components, examples
+from service.document.components import Json
+from service.envelope import NO_STORE, Answer, Failure, Listing
 from service.fields import Secret
 from service.reading import Nothing
 from service.refusals import CRASHED, FAILURES, MESSAGES, Refusal
@@ -33,7 +34,6 @@ _GUARD = (
     refusals.OtherTenant,
     refusals.MalformedTenant,
     refusals.IssuerAway,
-    refusals.IssuerAway,
     DatabaseAway,
 )
 _BODY = (refusals.MalformedBody, refusals.BodyTooSlow, refusals.BodyTooLarge, refusals.UnsupportedMediaType)
@@ -45,13 +45,14 @@ A multi-tenant registry of OAuth clients.
 
 Success and failure share one envelope. `code` is the integer 0 on every success, 201 included; `data` (or `items`) \
 is the result. A failure has a `code` of six digits, the HTTP status followed by a reason number, which is stable; \
-`message` is for people. What has no value is left out: an answer never holds a null.
+`message` is for people, in English or, to those who prefer it, in Chinese. What has no value is left out: an answer \
+never holds a null.
 
 Every answer carries `X-Request-ID`: the one of the request, or a new one."""
 
 _BEARER = """\
-A JWT signed with the service's key. Its claims are `sub`, `tenant_id`, `role` and `exp`, and `iss` and `aud` as the \
-service expects them. `mitosis token` prints one."""
+A JWT signed with the service's key, or by the issuer that the service is told to trust. Its claims are `sub`, \
+`tenant_id`, `role` and `exp`, and `iss` and `aud` as the service expects them. `mitosis token` prints one."""
 
 _MAY = {
     "admin": "Everything in its own tenant.",
@@ -116,11 +117,17 @@ def _operation(route: Route, routes: Sequence[Route]) -> Json:
 
 def _name(route: Route) -> str:
     """The operation's name: two modules may well have handlers of one name."""
-    return f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}"
+    return f"{_home(route)}_{route.handler.__name__}"
 
 
 def _tag(route: Route) -> str:
-    return route.handler.__module__.rpartition(".")[2].replace("_", " ")
+    return _home(route).replace("_", " ")
+
+
+def _home(route: Route) -> str:
+    """The module of the handler, or the package whose handlers it is among."""
+    *_, package, module = route.handler.__module__.split(".")
+    return package if module == "handlers" else module
 
 
 def _in_path(route: Route) -> list[str]:
@@ -146,6 +153,7 @@ def _parameters(route: Route) -> list[Json]:
     in_headers = [
         *(["Tenant"] if route.roles is not None else []),
         *(name for refusal, name in components.UNDERSTOOD.items() if refusal in route.refusals),
+        "Language",
         "RequestId",
     ]
     return in_path + in_query + [{"$ref": f"#/components/parameters/{name}"} for name in in_headers]
@@ -160,6 +168,7 @@ def _request_body(method: str, kind: type[msgspec.Struct]) -> Json:
 def _success(route: Route, status: HTTPStatus, routes: Sequence[Route]) -> Json:
     kind = route.answers[status]
     names = ["X-Request-ID"]
+    names += languages.HEADERS if get_origin(kind) in {Answer, Listing} else []
     if get_origin(kind) is Answer:
         names += NO_STORE if _has_secret(kind) else []
         # what is one client's comes with that client's version
@@ -192,7 +201,7 @@ def _links(route: Route, kind: Any, routes: Iterable[Route]) -> Json:  # noqa: A
 
 
 def _failure(status: HTTPStatus, codes: list[int]) -> Json:
-    names = ["X-Request-ID"]
+    names = ["X-Request-ID", *languages.HEADERS]
     names += ["WWW-Authenticate"] if status in _CHALLENGED else []
     names += ["Retry-After"] if status in _PASSING else []
     return {

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from service import examples, refusals
+from service import languages, refusals
 from service.bearer import TENANT_ID
+from service.document import examples
 from service.envelope import NO_STORE, Failure
 from service.fields import CLIENT_ID, ULID
 from service.refusals import Refusal
@@ -43,6 +44,13 @@ PARAMETERS: Mapping[str, Json] = {
         "description": "The version of the client that the request is meant for, as an entity tag (RFC 9110 13.1.1).",
         "schema": {"type": "string", "pattern": r'^(\*|"[1-9][0-9]{0,17}")$'},
     },
+    "Language": {
+        "name": "Accept-Language",
+        "in": "header",
+        "description": "The language that `message` should be in (RFC 9110 12.5.4).",
+        "schema": {"type": "string"},
+        "example": "zh-CN, en;q=0.5",
+    },
     "RequestId": {
         "name": "X-Request-ID",
         "in": "header",
@@ -59,6 +67,8 @@ HEADERS: Mapping[str, Json] = {
         "schema": {"type": "string", "pattern": "^(Bearer|Basic) "},
     },
     "ETag": {"description": "The client's version.", "schema": {"type": "string"}, "required": False},
+    "Content-Language": {"description": "The language of `message`.", "schema": {"enum": ["en", "zh"]}},
+    "Vary": {"description": "What else the answer depends on.", "schema": {"const": languages.HEADERS["Vary"]}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
     **{name: {"description": "It holds a secret.", "schema": {"const": value}} for name, value in NO_STORE.items()},
 }

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from service import docs, openapi
+from service.document import openapi
+from service.document.page import page as rendered
 from service.routes import Route
 
 _HEADERS = {
@@ -33,8 +34,8 @@ PAGES = web.AppKey("pages", Pages)
 def pages(routes: Sequence[Route], base_path: str) -> Pages:
     """The pages about *routes*."""
     document = msgspec.json.encode(openapi.document(routes, base_path))
-    style = files("service").joinpath("docs.css").read_bytes()
-    return Pages(document, docs.page(msgspec.json.decode(document)).encode(), style)
+    style = files("service.document").joinpath("style.css").read_bytes()
+    return Pages(document, rendered(msgspec.json.decode(document)).encode(), style)
 
 
 async def document(request: web.Request) -> web.Response:

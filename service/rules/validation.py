@@ -12,8 +12,8 @@ from functools import lru_cache
 import msgspec
 
 from events.client import ClientSettings
-from service.jwks import jwks_faults
-from service.uris import Fault, key_set_faults, origin_faults, page_faults, redirect_faults, split
+from service.rules.jwks import jwks_faults
+from service.rules.uris import Fault, key_set_faults, origin_faults, page_faults, redirect_faults, split
 
 LONGEST_NAME = 255
 LONGEST_SCOPE = 255

@@ -29,8 +29,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from events.errors import MitosisError
-from service.jwks import LONGEST_SET, Jwk, jwks_faults
-from service.uris import is_public_address, key_set_faults
+from service.rules.jwks import LONGEST_SET, Jwk, jwks_faults
+from service.rules.uris import is_public_address, key_set_faults
 
 TIMEOUT_S = 3.0  # of one fetch, from looking the name up to the last byte
 FRESH_S = 300.0  # for so long a set is not fetched again, unless it lacks a key

@@ -19,8 +19,8 @@ from joserfc.jwk import DictKey, JWKRegistry
 from msgspec import UNSET, Meta, UnsetType
 
 from events.log import Conn
-from service.jwks import Jwk
 from service.refusals import InvalidClient
+from service.rules.jwks import Jwk
 
 LONGEST_S = 3600  # from now to `exp`: for so long an id has to be remembered
 SKEW_S = 60  # by which a client's clock may be ahead, or its assertion be older than the longest
@@ -188,7 +188,7 @@ async def spend(conn: Conn, tenant_id: str, claims: Claims) -> None:
 
 
 class _Registry(jws.JWSRegistry):
-    """The library's checks, for signatures of the longest keys that service.jwks lets in (16,384 bits)."""
+    """The library's checks, for signatures of the longest keys that service.rules.jwks lets in (16,384 bits)."""
 
     max_header_length = 4096
     max_signature_length = 2731

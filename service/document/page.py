@@ -10,7 +10,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Any
 
-from service.markup import block, element, inline, laid_out, literal, marked, prose, table
+from service.document.markup import block, element, inline, laid_out, literal, marked, prose, table
 
 Json = dict[str, Any]
 
@@ -28,7 +28,7 @@ _LOGO = (
 
 
 def page(document: Json) -> str:
-    """*document*, which service.openapi made, as HTML."""
+    """*document*, which service.document.openapi made, as HTML."""
     info = document["info"]
     head = (
         '<meta charset="utf-8">'

@@ -14,13 +14,14 @@ import asyncpg
 
 from projections import sealed
 from projections.clients import Client, Secret
-from service import assertions, fields
+from service import fields
+from service.authentication import assertions
+from service.authentication.fetching import KeySets
+from service.authentication.remembered import Remembered
+from service.authentication.usage import Usage
 from service.credentials import Hasher, is_well_formed
 from service.database import borrowed
-from service.fetching import KeySets
 from service.refusals import InvalidClient
-from service.remembered import Remembered
-from service.usage import Usage
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 

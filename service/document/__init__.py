@@ -1,0 +1,1 @@
+"""The service in words: the OpenAPI document, and a page made of it."""
