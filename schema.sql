@@ -34,10 +34,13 @@ exception
 end
 $$;
 
--- The service runs as mitosis_service whichever user it connects as; from PostgreSQL 16 on, making a role does not include that.
+-- The service runs as mitosis_service whichever user it connects as. From PostgreSQL 16 on, who makes a role may grant it,
+-- but is not yet free to become it.
 do $$
+declare
+    may_become text := case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end;
 begin
-    if not pg_has_role(current_user, 'mitosis_service', 'member') then
+    if not pg_has_role(current_user, 'mitosis_service', may_become) then
         execute format('grant mitosis_service to %I', current_user);
     end if;
 end

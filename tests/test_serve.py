@@ -1,5 +1,6 @@
 """The command line: `mitosis serve` on its own PostgreSQL, and `mitosis token`."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -14,8 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from service import embedded
 from service.embedded import Embedded
 from tests.leaks import WITNESS
 
@@ -186,6 +189,32 @@ def test_a_database_that_is_missing(home: Path, postgres: Embedded) -> None:
     assert refused.returncode == 1
     assert 'cannot be connected to: database "nowhere" does not exist\n' in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_an_external_database(home: Path, binaries: Path | None) -> None:
+    """
+    The owner of a database, who may make roles and is no superuser, is all that an external database needs.
+
+    Nothing is planted there, and no token is printed.
+    """
+    home.mkdir()
+    server = embedded.start(home, binaries=binaries)
+    try:
+        asyncio.run(_own_database(server))
+        with serving(home / "service", MITOSIS_DATABASE_URL=server.url("ops", "registry")) as (_, printed):
+            assert "curl" not in printed
+            base = printed.split()[2]
+            with urllib.request.urlopen(f"{base}/readyz", timeout=10) as reply:
+                assert reply.status == 200
+    finally:
+        server.stop()
+
+
+async def _own_database(server: Embedded) -> None:
+    connection = await asyncpg.connect(server.url("postgres"))
+    await connection.execute("create role ops login createrole")
+    await connection.execute("create database registry owner ops")
+    await connection.close()
 
 
 def test_tokens(home: Path) -> None:
