@@ -22,8 +22,8 @@ from projections.clients import Client
 from service import receipts
 from service.commands import Command
 from service.database import borrowed
-from service.receipts import Receipt
 from service.refusals import RETRY_AFTER_S, LineFull
+from service.tickets import Outcomes, Ticket, projected, receipt_keys, receipts_of
 from service.turn import Turn
 
 _logger = logging.getLogger(__name__)
@@ -32,39 +32,6 @@ PATIENCE_S = 0.1  # how long a turn waits for a head that somebody else holds; t
 _ASIDE_LIMIT = 4  # heads that are waited for at once, a connection each
 POOL_SIZE = _ASIDE_LIMIT + 2  # the common turn, and what is looked up after a lost COMMIT
 _ASK_AGAIN_S = 0.05  # between two questions to a database that is away
-
-
-class _Ticket:
-    """A command in line, and the promise of an answer at the deadline (in the loop's time) at the latest."""
-
-    def __init__(self, command: Command, limit_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self.command = command
-        self.answer: asyncio.Future[Client] = loop.create_future()
-        self.deadline = loop.time() + limit_s
-        self.is_taken = False
-        self._expiry = loop.call_at(self.deadline, self._expire)
-
-    @property
-    def left_s(self) -> float:
-        return max(self.deadline - asyncio.get_running_loop().time(), 0)
-
-    def succeed(self, client: Client) -> None:
-        if not self.answer.done():
-            self.answer.set_result(client)
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def leave(self) -> None:
-        self._expiry.cancel()
-
-    def _expire(self) -> None:
-        self.fail(OutcomeUnknown() if self.is_taken else DatabaseAway())
-
-
-_Outcomes = list[tuple[_Ticket, Client | Exception]]
 
 
 class Desk:
@@ -84,8 +51,8 @@ class Desk:
         self._turn_limit = turn_limit
         self._line_limit = line_limit
         self._waiting = 0
-        self._common: list[_Ticket] = []
-        self._aside: dict[str, list[_Ticket]] = {}
+        self._common: list[Ticket] = []
+        self._aside: dict[str, list[Ticket]] = {}
         self._aside_turns = asyncio.Semaphore(_ASIDE_LIMIT)
         self._clerks: set[asyncio.Task[None]] = set()
         self._common_clerk: asyncio.Task[None] | None = None
@@ -103,7 +70,7 @@ class Desk:
         """
         if self._waiting >= self._line_limit:
             raise LineFull(headers={"Retry-After": str(RETRY_AFTER_S)})
-        ticket = _Ticket(command, self._timeout_s)
+        ticket = Ticket(command, self._timeout_s)
         self._waiting += 1
         try:
             self._line_up(ticket)
@@ -117,7 +84,7 @@ class Desk:
         while self._clerks:
             await asyncio.wait(self._clerks)
 
-    def _line_up(self, ticket: _Ticket) -> None:
+    def _line_up(self, ticket: Ticket) -> None:
         ticket.is_taken = False
         aside = self._aside.get(ticket.command.tenant_id)
         if aside is not None:
@@ -138,7 +105,7 @@ class Desk:
             for ticket in await self._turn(tickets, wait=False):
                 self._step_aside(ticket)
 
-    def _step_aside(self, ticket: _Ticket) -> None:
+    def _step_aside(self, ticket: Ticket) -> None:
         ticket.is_taken = False
         tenant_id = ticket.command.tenant_id
         if tenant_id not in self._aside:
@@ -153,7 +120,7 @@ class Desk:
         It waits there for a moment and not for good: so many heads may be held, and this place is for all of them.
         Those still waiting, and those who came meanwhile, go back to the common line.
         """
-        held_up: list[_Ticket] = []
+        held_up: list[Ticket] = []
         try:
             async with self._aside_turns:
                 if tickets := self._next(self._aside[tenant_id]):
@@ -162,13 +129,13 @@ class Desk:
             for ticket in [*held_up, *self._aside.pop(tenant_id)]:
                 self._line_up(ticket)
 
-    def _next(self, line: list[_Ticket]) -> list[_Ticket]:
+    def _next(self, line: list[Ticket]) -> list[Ticket]:
         """
         Take the next turn's tickets off *line*.
 
         Those with too little time left are told so at once; a turn is as short as the time of its shortest.
         """
-        tickets: list[_Ticket] = []
+        tickets: list[Ticket] = []
         while line and not tickets:
             tickets, line[:] = line[: self._turn_limit], line[self._turn_limit :]
             for ticket in tickets:
@@ -178,7 +145,7 @@ class Desk:
             tickets = [ticket for ticket in tickets if not ticket.answer.done()]
         return tickets
 
-    async def _turn(self, tickets: Sequence[_Ticket], *, wait: bool) -> list[_Ticket]:
+    async def _turn(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
         """One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else."""
         try:
             return await self._attempt(tickets, wait=wait)
@@ -187,7 +154,7 @@ class Desk:
         except Exception as error:
             _logger.warning("turn_failed", exc_info=error, extra={"commands": len(tickets)})
             tickets = await self._settle(error, tickets)
-        held_up: list[_Ticket] = []
+        held_up: list[Ticket] = []
         for ticket in tickets:
             try:
                 held_up += await self._attempt([ticket], wait=wait)
@@ -198,7 +165,7 @@ class Desk:
                     unanswered.fail(error.cause if isinstance(error, _InDoubt) else error)
         return held_up
 
-    async def _attempt(self, tickets: Sequence[_Ticket], *, wait: bool) -> list[_Ticket]:
+    async def _attempt(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
         """
         Decide, append, project and answer, in one transaction; returns the tickets whose heads somebody else holds.
 
@@ -211,7 +178,7 @@ class Desk:
         """
         limit_s = min(ticket.left_s for ticket in tickets) / 2  # the other half is for finding out, and for another try
         tenants = sorted({ticket.command.tenant_id for ticket in tickets})
-        outcomes: _Outcomes = []
+        outcomes: Outcomes = []
         committing = False
         try:
             async with borrowed(self._pool, limit_s) as connection:
@@ -220,13 +187,13 @@ class Desk:
                     ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
                     reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
                     known = await clients.load(connection, reads)
-                    turn = Turn(heads, known, await receipts.load(connection, _receipt_keys(ours)))
+                    turn = Turn(heads, known, await receipts.load(connection, receipt_keys(ours)))
                     outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
                     if turn.entries:
                         await log.append(connection, turn.entries, turn.heads)
                         rows = await clients.save(connection, list(turn.changed.values()))
-                        outcomes = _projected(outcomes, rows)
-                        await receipts.save(connection, _receipts(outcomes))
+                        outcomes = projected(outcomes, rows)
+                        await receipts.save(connection, receipts_of(outcomes))
                         committing = True
                 absent = [tenant_id for tenant_id in tenants if tenant_id not in heads]
                 opened = await log.open_heads(connection, absent) if absent else set()
@@ -247,7 +214,7 @@ class Desk:
                 self._line_up(ticket)
         return [ticket for ticket in left if ticket.command.tenant_id not in opened]
 
-    async def _settle(self, error: Exception, tickets: Sequence[_Ticket]) -> list[_Ticket]:
+    async def _settle(self, error: Exception, tickets: Sequence[Ticket]) -> list[Ticket]:
         """
         After a turn that failed: answer all that happened, and return those that certainly did not.
 
@@ -268,7 +235,7 @@ class Desk:
                     ticket.succeed(client)
         return [ticket for ticket in tickets if not ticket.answer.done()]
 
-    async def _find(self, tickets: Sequence[_Ticket]) -> set[str]:
+    async def _find(self, tickets: Sequence[Ticket]) -> set[str]:
         """Those of the tickets' event ids that are in the log, now and for good."""
         tenants = sorted({ticket.command.tenant_id for ticket in tickets})
         wanted = [(ticket.command.tenant_id, ticket.command.event_id) for ticket in tickets]
@@ -291,7 +258,7 @@ class _HeldUp(Exception):
 class _InDoubt(Exception):
     """The connection was lost at COMMIT: the outcomes hold if the transaction does."""
 
-    def __init__(self, outcomes: _Outcomes, cause: DatabaseAway) -> None:
+    def __init__(self, outcomes: Outcomes, cause: DatabaseAway) -> None:
         super().__init__("the connection was lost at COMMIT")
         self.outcomes = outcomes
         self.cause = cause
@@ -303,29 +270,3 @@ def _outcome(turn: Turn, command: Command) -> Client | Exception:
         return turn.take(command)
     except Exception as error:  # noqa: BLE001 (it goes to the caller)
         return error
-
-
-def _projected(outcomes: _Outcomes, rows: list[Client]) -> _Outcomes:
-    """The outcomes with the clients as their rows have them."""
-    found = {(row.tenant_id, row.client_id, row.version): row for row in rows}
-    return [
-        # a later command of the turn may have changed the client again: this caller's version then never was a row
-        (ticket, outcome)
-        if isinstance(outcome, Exception)
-        else (ticket, found.get((outcome.tenant_id, outcome.client_id, outcome.version), outcome))
-        for ticket, outcome in outcomes
-    ]
-
-
-def _receipt_keys(tickets: Sequence[_Ticket]) -> set[tuple[str, bytes]]:
-    return {
-        (ticket.command.tenant_id, ticket.command.receipt.key_digest) for ticket in tickets if ticket.command.receipt
-    }
-
-
-def _receipts(outcomes: _Outcomes) -> list[tuple[str, Receipt, Client]]:
-    return [
-        (ticket.command.tenant_id, ticket.command.receipt, outcome)
-        for ticket, outcome in outcomes
-        if ticket.command.receipt and isinstance(outcome, Client)
-    ]
