@@ -13,7 +13,7 @@ from joserfc.jwk import OKPKey
 
 from service import jose
 from service.issuer import Issuer
-from service.jose import NoToken, PublicKey
+from service.jose import Header, NoToken, PublicKey
 from service.refusals import InvalidToken, MalformedTenant, NotPermitted, OtherTenant, Unauthenticated
 
 ISSUER = "mitosis"
@@ -24,6 +24,8 @@ ROLES = ("admin", "super_admin", "auditor", "service")
 
 SKEW_S = 60  # by which an issuer's clock may be ahead
 PROVEN_LIMIT = 10_000  # tokens
+ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"})
+TYPES = frozenset({"jwt", "at+jwt"})  # an issuer signs more than that: logout tokens, client assertions
 TENANT_ID = r"[!-~]{1,128}"
 _tenant_id = re.compile(TENANT_ID)
 
@@ -129,12 +131,14 @@ class Tokens:
     async def _read(self, text: str) -> Claims | None:
         """The claims of a token that is proven, for us and valid now; its key is looked for last."""
         try:
-            token = jose.read(text)
+            token = jose.read(text, dict[str, Any])
         except NoToken:
+            return None
+        if not _is_accepted(token.header):
             return None
         if token.claims.get("iss") == ISSUER:
             claims = self._usable(token.claims)
-            return claims if claims is not None and self._public.signed(token) else None
+            return claims if claims is not None and self._public.proves(token) else None
         issuer = self._issuer
         if issuer is None or issuer.name not in (None, token.claims.get("iss")):
             return None
@@ -157,6 +161,10 @@ class Tokens:
             and is_tenant_id(claims.tenant_id)
         )
         return claims if good else None
+
+
+def _is_accepted(header: Header) -> bool:
+    return header.alg in ALGORITHMS and header.media_type in TYPES
 
 
 def _is_valid_now(claims: Claims) -> bool:

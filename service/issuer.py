@@ -1,9 +1,4 @@
-"""
-An issuer of tokens elsewhere: its keys, fetched and kept fresh, and what it calls the claims that count.
-
-OpenID Connect Discovery 1.0 says where its keys are, RFC 7517 what they look like. The operator chose the address, so
-it may be on a private network; whatever is answered there is vetted all the same.
-"""
+"""An issuer of tokens elsewhere: its keys, fetched and kept fresh, and what it calls the claims that count."""
 
 import asyncio
 import logging
@@ -11,49 +6,23 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-from aiohttp import ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientSession
 from yarl import URL
 
-from events.errors import MitosisError
 from service.config import Config
+from service.discovery import published
+from service.fetch import open_session, reason
 from service.jose import PublicKey, Token
 from service.refusals import IssuerAway
-from service.rules.jwks import jwks_faults
-from service.rules.uris import key_source_faults
 
 FETCH_TIMEOUT_S = 5.0
 FRESH_S = 600.0  # for so long keys are not fetched again, unless one is missing
 AGAIN_S = 30.0  # for so long keys are not fetched again whatever is missing
 RETRY_S = 5.0  # for so long a failure is not tried again
-LONGEST_ANSWER = 256 * 1024  # bytes
-MOST_KEYS = 100  # importing one costs about a millisecond
-
-_HEADERS = {
-    "Accept": "application/json, application/jwk-set+json",
-    "Accept-Encoding": "identity",  # what is not compressed cannot grow
-    "User-Agent": "mitosis",
-}
-_OK = 200
 
 _logger = logging.getLogger(__name__)
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-class NotFetched(MitosisError):
-    """The issuer's keys could not be had. The message says why, and nothing of what was answered."""
-
-
-class _Discovered(msgspec.Struct, frozen=True):
-    issuer: str
-    jwks_uri: str
-
-
-class _KeySet(msgspec.Struct, frozen=True):
-    keys: list[Any]
 
 
 @asynccontextmanager
@@ -62,12 +31,7 @@ async def open_issuer(config: Config) -> AsyncIterator["Issuer | None"]:
     if config.issuer is None and config.jwks_url is None:
         yield None
         return
-    async with ClientSession(
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        timeout=ClientTimeout(total=FETCH_TIMEOUT_S),
-        headers=_HEADERS,
-    ) as session:
+    async with open_session(FETCH_TIMEOUT_S) as session:
         issuer = Issuer(
             session,
             name=config.issuer,
@@ -130,7 +94,7 @@ class Issuer:
             role = known.pop() if len(known) == 1 else ""
         return {**claims, "tenant_id": _claim(claims, self._tenant_claim), "role": "" if role is None else role}
 
-    async def signed(self, token: Token) -> bool:
+    async def signed(self, token: Token[Any]) -> bool:
         """
         Whether *token* was signed with one of the keys; they are fetched anew where it names another one.
 
@@ -144,7 +108,7 @@ class Issuer:
         if not meant and not self._answered:
             raise IssuerAway(headers={"Retry-After": f"{RETRY_S:.0f}"})
         # without a kid, only one can be meant (OpenID Connect Core section 10.1)
-        return len(meant) == 1 and meant[0].signed(token)
+        return len(meant) == 1 and meant[0].proves(token)
 
     async def renew(self) -> None:
         """Fetch the keys, once for all who ask at the same time. Where that fails, those that are known stay."""
@@ -172,7 +136,7 @@ class Issuer:
         """Seconds until keys may be asked for again, which is *pause_s* after they came."""
         return self._asked + (pause_s if self._answered else RETRY_S) - self._clock()
 
-    def _meant(self, token: Token) -> list[PublicKey]:
+    def _meant(self, token: Token[Any]) -> list[PublicKey]:
         return [key for key in self.keys if key.fits(token.header)]
 
     def _renewed(self, _: asyncio.Task[None]) -> None:
@@ -181,67 +145,18 @@ class Issuer:
     async def _renew(self) -> None:
         self._asked = self._clock()
         try:
-            keys = await self._fetch()
+            keys = await published(self._session, name=self.name, jwks_url=self._jwks_url)
         except Exception as error:  # noqa: BLE001 (whatever a stranger's answer leads to, known keys go on working)
             self._answered = False
-            _logger.warning("issuer_keys_not_fetched", extra={"host": self._host(), "reason": _reason(error)})
+            _logger.warning("issuer_keys_not_fetched", extra={"host": self._host(), "reason": reason(error)})
             return
         self._answered = True
         if [key.jwk for key in keys] != [key.jwk for key in self.keys]:
             self.keys = keys
             _logger.info("issuer_keys_changed", extra={"host": self._host(), "keys": len(keys)})
 
-    async def _fetch(self) -> tuple[PublicKey, ...]:
-        url = self._jwks_url or await self._discover()
-        found = await self._get(url, _KeySet)
-        # importing keys takes a while, and how many there are was not our choice
-        return await asyncio.to_thread(_usable, found.keys[:MOST_KEYS])
-
-    async def _discover(self) -> str:
-        """
-        Where the keys are, from the discovery document.
-
-        Raises:
-            NotFetched: that is another issuer's, or the place is none to take keys from.
-        """
-        # OpenID Connect Discovery section 4: a slash at the end is removed
-        place = f"{(self.name or '').removesuffix('/')}/.well-known/openid-configuration"
-        found = await self._get(place, _Discovered)
-        if found.issuer != self.name:
-            raise NotFetched("the discovery document names another issuer")
-        for fault, _ in key_source_faults(found.jwks_uri):
-            raise NotFetched(f"jwks_uri {fault}")
-        return found.jwks_uri
-
-    async def _get(self, url: str, kind: type[T]) -> T:
-        """
-        The JSON at *url*.
-
-        Raises:
-            NotFetched, ClientError, OSError, TimeoutError: it could not be had.
-        """
-        # a redirect is an answer like any other that is not 200
-        async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
-            if response.status != _OK:
-                raise NotFetched(f"status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LONGEST_ANSWER:
-                    raise NotFetched(f"over {LONGEST_ANSWER} bytes")
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise NotFetched("not the JSON that was asked for") from None
-
     def _host(self) -> str | None:
         return URL(self._jwks_url or self.name or "").host
-
-
-def _usable(jwks: list[Any]) -> tuple[PublicKey, ...]:
-    """Those keys that would be registered for a client; others are passed over (RFC 7517 section 5)."""
-    texts = (msgspec.json.encode({"keys": [jwk]}).decode() for jwk in jwks)
-    return tuple(PublicKey(jwk) for jwk, text in zip(jwks, texts, strict=True) if not any(jwks_faults(text)))
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 (a claim is any JSON)
@@ -252,8 +167,3 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 (a clai
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found
-
-
-def _reason(error: Exception) -> str:
-    cause = error.os_error if isinstance(error, ClientConnectorError) else error
-    return str(cause) if isinstance(cause, NotFetched) else type(cause).__name__

@@ -25,6 +25,7 @@ from service import issuer as keys_elsewhere
 from service.app import build
 from service.bearer import ISSUER, ROLES, Tokens, authorize
 from service.config import Config, ConfigError
+from service.discovery import LONGEST_ANSWER
 from service.issuer import Issuer
 from service.jose import PublicKey, Token
 from service.refusals import InvalidToken, IssuerAway, NotPermitted
@@ -447,7 +448,7 @@ async def _another_shape(_: web.Request) -> web.StreamResponse:
 async def _huge(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
-    for _ in range(keys_elsewhere.LONGEST_ANSWER // 1024 + 1):
+    for _ in range(LONGEST_ANSWER // 1024 + 1):
         await response.write(b" " * 1024)
     await response.write(b'{"keys": []}')
     return response
@@ -640,13 +641,13 @@ async def test_a_token_is_proven_once(
 ) -> None:
     """A token that comes again is known, until it expires or the issuer's keys change."""
     proofs = []
-    prove = PublicKey.signed
+    prove = PublicKey.proves
 
-    def counted(key: PublicKey, token: Token) -> bool:
+    def counted(key: PublicKey, token: Token[Any]) -> bool:
         proofs.append(token)
         return prove(key, token)
 
-    monkeypatch.setattr(PublicKey, "signed", counted)
+    monkeypatch.setattr(PublicKey, "proves", counted)
     theirs = elsewhere.token()
     ours = tokens.issue(subject="ops", tenant_id="acme", role="admin", ttl_s=600)
     for _ in range(3):

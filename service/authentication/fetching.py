@@ -16,19 +16,11 @@ from ssl import SSLContext
 from typing import NamedTuple
 
 import msgspec
-from aiohttp import (
-    AddrInfoType,
-    ClientConnectorError,
-    ClientError,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    TCPConnector,
-)
+from aiohttp import AddrInfoType, ClientError, TCPConnector
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from events.errors import MitosisError
+from service.fetch import NotFetched, fetch, open_session, reason
 from service.rules.jwks import LONGEST_SET, Jwk, jwks_faults
 from service.rules.uris import is_public_address, key_set_faults
 
@@ -38,18 +30,7 @@ AGAIN_S = 30.0  # for so long a set is not fetched again whatever it lacks, and 
 LIMIT = 256  # sets that are kept
 AT_ONCE = 20  # fetches
 
-_HEADERS = {
-    "Accept": "application/jwk-set+json, application/json",
-    "Accept-Encoding": "identity",  # what is not compressed cannot grow
-    "User-Agent": "mitosis",
-}
-_OK = 200
-
 _logger = logging.getLogger(__name__)
-
-
-class NotFetched(MitosisError):
-    """A key set could not be had. The message says why, and nothing of what was answered."""
 
 
 class NotPublic(NotFetched, OSError):
@@ -93,22 +74,16 @@ class KeySets:
                 raise NotPublic("an address that is not public")
             return socket.socket(family, kind, protocol)
 
-        self._session = ClientSession(
-            # no connection is used twice: each is checked when it is made
-            connector=TCPConnector(
-                socket_factory=connectable,
-                resolver=resolver,
-                ssl=ssl,
-                limit=AT_ONCE,
-                force_close=True,
-                use_dns_cache=False,
-            ),
-            cookie_jar=DummyCookieJar(),
-            trust_env=False,  # no proxy, which would do the connecting
-            auto_decompress=False,
-            timeout=ClientTimeout(total=TIMEOUT_S),
-            headers=_HEADERS,
+        # no connection is used twice: each is checked when it is made
+        connector = TCPConnector(
+            socket_factory=connectable,
+            resolver=resolver,
+            ssl=ssl,
+            limit=AT_ONCE,
+            force_close=True,
+            use_dns_cache=False,
         )
+        self._session = open_session(TIMEOUT_S, connector)
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[_Kept]] = {}
@@ -142,7 +117,7 @@ class KeySets:
             kept = _Kept(await self._fetch(url), now, now)
         except (NotFetched, ClientError, OSError, TimeoutError, ValueError) as error:
             # the host alone: the rest of a URL may hold what its owner keeps to itself
-            _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": _reason(error)})
+            _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": reason(error)})
             before = self._kept.get(url)
             is_fresh = before is not None and now - before.fetched < FRESH_S
             kept = before._replace(asked=now) if before and is_fresh else _Kept((), now - FRESH_S, now)
@@ -161,16 +136,7 @@ class KeySets:
         """
         if any(key_set_faults(url)):
             raise NotFetched("a URL that would not be registered")
-        # a redirect is an answer like any other that is not 200
-        async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
-            if response.status != _OK:
-                raise NotFetched(f"status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LONGEST_SET:
-                    raise NotFetched(f"over {LONGEST_SET} bytes")
-        text = body.decode()
+        text = (await fetch(self._session, url, LONGEST_SET)).decode()
         # importing keys takes a while, and how many there are was not our choice
         if await asyncio.to_thread(lambda: any(jwks_faults(text))):
             raise NotFetched("no JWK Set that would be registered")
@@ -182,8 +148,3 @@ def _host(url: str) -> str | None:
         return URL(url).host
     except ValueError:
         return None
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.os_error if isinstance(error, ClientConnectorError) else error
-    return str(cause) if isinstance(cause, NotFetched) else type(cause).__name__
