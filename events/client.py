@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict, replace
 
 Status = Literal["active", "suspended", "inactive"]
 
@@ -55,6 +56,12 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     website: str | UnsetType = UNSET
     terms_url: str | UnsetType = UNSET
     privacy_policy: str | UnsetType = UNSET
+
+
+def with_change(settings: ClientSettings, changed: SettingsChange, removed: tuple[str, ...]) -> ClientSettings:
+    """*settings* with new values, and without those that are *removed*."""
+    values = {name: value for name, value in asdict(changed).items() if value is not UNSET}
+    return replace(settings, **values, **dict.fromkeys(removed))
 
 
 class IssuedSecret(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -128,8 +135,8 @@ class SecretRotated(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, 
     """
     A client got a new secret in place of the one in `retired`, which keeps working until `retired_until`.
 
-    A secret without a predecessor has neither. `dropped` are ids of secrets that left the list: those that could not be
-    used any more, and the one that an earlier rotation had retired, whose grace ends here.
+    Where none is retired, since there was none or an earlier rotation's is still in its grace, it has neither.
+    `dropped` are ids of secrets that could not be used any more and left the list.
     """
 
     secret: IssuedSecret

@@ -42,18 +42,12 @@ _OPEN = """
 insert into heads (tenant_id, digest)
 select * from unnest($1::text[], $2::bytea[])
 on conflict (tenant_id) do nothing
-returning tenant_id
 """
 
 
-async def open_heads(conn: Conn, tenants: Sequence[str]) -> set[str]:
-    """
-    Give each of *tenants* a head where it has none; returns those that had none.
-
-    Outside a transaction, so that nobody has to wait for this one.
-    """
-    rows = await conn.fetch(_OPEN, tenants, [chain.genesis(tenant) for tenant in tenants])
-    return {row["tenant_id"] for row in rows}
+async def open_heads(conn: Conn, tenants: Sequence[str]) -> None:
+    """Give each of *tenants* a head where it has none. Outside a transaction, so that nobody waits for this one."""
+    await conn.execute(_OPEN, tenants, [chain.genesis(tenant) for tenant in tenants])
 
 
 _LOCK = """
@@ -108,6 +102,19 @@ async def append(conn: Conn, entries: Sequence[Entry], heads: dict[str, Head]) -
     )
 
 
+_HEADS = "select tenant_id from heads where tenant_id = any($1::text[])"
+
+
+async def heads(conn: Conn, tenants: Iterable[str]) -> set[str]:
+    """Those of *tenants* that have a head."""
+    return {row["tenant_id"] for row in await conn.fetch(_HEADS, list(tenants))}
+
+
+def beginning(tenant_id: str) -> Head:
+    """The head of a tenant that never wrote: position 0 and the genesis digest."""
+    return Head(0, chain.genesis(tenant_id), _EPOCH)
+
+
 _HEAD = "select position, digest, time from heads where tenant_id = $1"
 
 
@@ -115,7 +122,7 @@ async def head(conn: Conn, tenant_id: str) -> Head:
     """Where the log of *tenant_id* ends; position 0 and the genesis digest for a tenant that never wrote."""
     row = await conn.fetchrow(_HEAD, tenant_id)
     if row is None:
-        return Head(0, chain.genesis(tenant_id), _EPOCH)
+        return beginning(tenant_id)
     return Head(row["position"], row["digest"], row["time"])
 
 

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from events.client import (
     ClientCloned,
@@ -23,6 +22,7 @@ from events.client import (
     SecretDeleted,
     SecretRotated,
     Status,
+    with_change,
 )
 from events.errors import OutOfOrder
 from events.log import Conn
@@ -108,8 +108,7 @@ def _change(client: Client, record: Record) -> Client | None:  # noqa: PLR0911 (
     """*client* with what the event changes; None where the event cannot happen to a client that is there."""
     match record.data:
         case ClientUpdated(changed=changed, removed=removed):
-            values = {name: value for name, value in asdict(changed).items() if value is not UNSET}
-            return replace(client, settings=replace(client.settings, **values, **dict.fromkeys(removed)))
+            return replace(client, settings=with_change(client.settings, changed, removed))
         case ClientSuspended():
             return replace(client, status="suspended")
         case ClientDeactivated():

@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MitosisError as error:
         sys.stderr.write(f"mitosis: {error}\n")
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"mitosis: {where}{error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

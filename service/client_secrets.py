@@ -1,5 +1,6 @@
 """The handlers for a client's secrets, and the Structs they speak."""
 
+import unicodedata
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -7,15 +8,16 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
-from projections.clients import Client
 from projections.clients import Secret as Kept
 from service import fields
 from service.authentication import usage
 from service.bearer import ADMINISTRATORS
-from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret
+from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret, SealedSecret
+from service.credentials import Credential
 from service.database import borrowed
-from service.decisions import needs_secret
+from service.decisions import decide
 from service.envelope import NO_STORE, Answer, Instant, answer
 from service.reading import Nothing, decode_optional, expect_no_body
 from service.refusals import (
@@ -36,6 +38,7 @@ from service.rules.validation import Violation
 GRACE_S = web.AppKey("grace_s", float)
 
 _DESCRIPTION_LIMIT = 255  # characters
+_UNMADE = SealedSecret(hash="", last_four="")  # of a command that is looked at before its credential is made
 
 
 class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,22 +88,21 @@ async def rotate(request: web.Request) -> web.Response:
     POST /{client_id}/rotate-secret -> 200: the new secret, this once.
 
     The oldest active secret works for the grace (4 hours, where nothing else is configured) and then no more. One
-    secret at a time is in its grace: a second rotation ends the grace of the first.
+    secret at a time is in its grace, and it is kept: a rotation meanwhile adds a secret beside the active one, and is
+    409 where two are active. To end a grace early, delete the retired secret.
     """
     client_id, version = named(request), expected_version(request)
     await expect_no_body(request)
-    await _look_ahead(request, client_id)
-    credential = await mint(request)
-    client = await request.app[DESK].submit(
-        RotateSecret(
-            tenant_id=request[CALLER].tenant_id,
-            actor=actor(request),
-            reads=client_id,
-            expected_version=version,
-            sealed=sealed(credential),
-            grace_s=request.app[GRACE_S],
-        )
+    command = RotateSecret(
+        tenant_id=request[CALLER].tenant_id,
+        actor=actor(request),
+        reads=client_id,
+        expected_version=version,
+        sealed=_UNMADE,
+        grace_s=request.app[GRACE_S],
     )
+    credential = await _mint_for(request, command)
+    client = await request.app[DESK].submit(replace(command, sealed=sealed(credential)))
     data = RotatedSecret(client_id=client_id, new_secret=credential.secret, rotated_at=client.updated_at)
     return answer(data, message="The secret was rotated.", headers={**NO_STORE, **entity_tag(client)})
 
@@ -117,20 +119,19 @@ async def index(request: web.Request) -> web.Response:
 
 async def add(request: web.Request) -> web.Response:
     """POST /{client_id}/secrets -> 201: one more secret, this once; 409 where two are active."""
-    client_id = named(request)
+    client_id, version = named(request), expected_version(request)
     wanted = _checked(await decode_optional(request, NewSecret))
-    await _look_ahead(request, client_id)
-    credential = await mint(request)
-    client = await request.app[DESK].submit(
-        AddSecret(
-            tenant_id=request[CALLER].tenant_id,
-            actor=actor(request),
-            reads=client_id,
-            sealed=sealed(credential),
-            description=wanted.description,
-            expires_at=wanted.expires_at,
-        )
+    command = AddSecret(
+        tenant_id=request[CALLER].tenant_id,
+        actor=actor(request),
+        reads=client_id,
+        expected_version=version,
+        sealed=_UNMADE,
+        description=wanted.description,
+        expires_at=wanted.expires_at and wanted.expires_at.astimezone(UTC),
     )
+    credential = await _mint_for(request, command)
+    client = await request.app[DESK].submit(replace(command, sealed=sealed(credential)))
     secret = client.secrets[-1]
     data = AddedSecret(
         secret_id=secret.secret_id, secret_value=credential.secret, status="active", created_at=secret.created_at
@@ -142,31 +143,49 @@ async def add(request: web.Request) -> web.Response:
 async def deactivate(request: web.Request) -> web.Response:
     """PUT /{client_id}/secrets/{secret_id}/deactivate -> 200: the secret, which does not work any more."""
     client_id, secret_id = named(request), request.match_info["secret_id"]
+    version = expected_version(request)
     await expect_no_body(request)
     client = await request.app[DESK].submit(
         DeactivateSecret(
-            tenant_id=request[CALLER].tenant_id, actor=actor(request), reads=client_id, secret_id=secret_id
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=client_id,
+            expected_version=version,
+            secret_id=secret_id,
         )
     )
     secret = next(secret for secret in client.secrets if secret.secret_id == secret_id)
-    return answer(_item(secret, client.updated_at), message="The secret was deactivated.", headers=entity_tag(client))
+    async with borrowed(request.app[READS], request.app[TIMEOUT_S] / 4) as connection:
+        used = await usage.read(connection, client.tenant_id, client_id)
+    return answer(
+        _item(secret, client.updated_at, used.get(secret_id)),
+        message="The secret was deactivated.",
+        headers=entity_tag(client),
+    )
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE /{client_id}/secrets/{secret_id} -> 204; 400 for the last one that works."""
     client_id, secret_id = named(request), request.match_info["secret_id"]
+    version = expected_version(request)
     await expect_no_body(request)
     await request.app[DESK].submit(
-        DeleteSecret(tenant_id=request[CALLER].tenant_id, actor=actor(request), reads=client_id, secret_id=secret_id)
+        DeleteSecret(
+            tenant_id=request[CALLER].tenant_id,
+            actor=actor(request),
+            reads=client_id,
+            expected_version=version,
+            secret_id=secret_id,
+        )
     )
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-async def _look_ahead(request: web.Request, client_id: str) -> None:
-    """No hash is made for a client that is not there or has no use for one; the turn asks again, under the lock."""
-    client: Client = await load(request, client_id, request.app[TIMEOUT_S] / 4)
-    if not needs_secret(client.settings):
-        raise NoSecretUsed
+async def _mint_for(request: web.Request, command: RotateSecret | AddSecret) -> Credential:
+    """A credential for *command*, unless it would be refused: then no hash is made. The turn decides it again."""
+    client = await load(request, command.reads, request.app[TIMEOUT_S] / 4)
+    decide(client, command, datetime.now(UTC))
+    return await mint(request)
 
 
 def _item(secret: Kept, now: datetime, used: datetime | None = None) -> SecretItem:
@@ -187,7 +206,7 @@ def _checked(wanted: NewSecret) -> NewSecret:
     if wanted.description is not None:
         if len(wanted.description) > _DESCRIPTION_LIMIT:
             faults.append(("description", f"is longer than {_DESCRIPTION_LIMIT} characters"))
-        if not wanted.description.isprintable():
+        if any(unicodedata.category(letter) == "Cc" for letter in wanted.description):
             faults.append(("description", "holds a control character"))
     if wanted.expires_at is not None:
         if wanted.expires_at.tzinfo is None:
@@ -203,6 +222,7 @@ def _checked(wanted: NewSecret) -> NewSecret:
 
 _CLIENT = "/admin/oauth/clients/{client_id}"
 _NAMING = (MalformedClientId, ClientNotFound)
+_CONDITION = (MalformedPrecondition, VersionMoved)
 
 ROUTES = [
     Route(
@@ -213,7 +233,7 @@ ROUTES = [
         {HTTPStatus.OK: Answer[RotatedSecret]},
         ADMINISTRATORS,
         request=Nothing,
-        refusals=(*_NAMING, NoSecretUsed, MalformedPrecondition, VersionMoved),
+        refusals=(*_NAMING, NoSecretUsed, TooManySecrets, *_CONDITION),
         writes=True,
         mints=True,
     ),
@@ -234,7 +254,7 @@ ROUTES = [
         {HTTPStatus.CREATED: Answer[AddedSecret]},
         ADMINISTRATORS,
         request=NewSecret,
-        refusals=(*_NAMING, NoSecretUsed, TooManySecrets),
+        refusals=(*_NAMING, NoSecretUsed, TooManySecrets, *_CONDITION),
         writes=True,
         mints=True,
     ),
@@ -246,7 +266,7 @@ ROUTES = [
         {HTTPStatus.OK: Answer[SecretItem]},
         ADMINISTRATORS,
         request=Nothing,
-        refusals=(*_NAMING, SecretNotFound),
+        refusals=(*_NAMING, SecretNotFound, *_CONDITION),
         writes=True,
     ),
     Route(
@@ -257,7 +277,7 @@ ROUTES = [
         {HTTPStatus.NO_CONTENT: None},
         ADMINISTRATORS,
         request=Nothing,
-        refusals=(*_NAMING, SecretNotFound, LastSecret),
+        refusals=(*_NAMING, SecretNotFound, LastSecret, *_CONDITION),
         writes=True,
     ),
 ]

@@ -12,7 +12,7 @@ from projections.clients import Client
 from service.bearer import ADMINISTRATORS, READERS
 from service.commands import CloneClient, DeleteClient, RegisterClient, UpdateClient
 from service.database import borrowed
-from service.decisions import cloned_settings, needs_secret
+from service.decisions import check, cloned_settings, needs_secret
 from service.envelope import NO_STORE, Answer, Listing, answer, listing
 from service.idempotency import ReceiptFor, key_of, once
 from service.reading import Nothing, decode, decode_optional, expect_no_body
@@ -69,6 +69,7 @@ async def register(request: web.Request) -> web.Response:
     if registration.client_auth_methods is None:
         given["client_auth_methods"] = ("client_secret_basic",) if registration.is_confidential else ("none",)
     settings = ClientSettings(**given)
+    check(settings)
 
     async def make(receipt_for: ReceiptFor) -> web.Response:
         credential = await mint(request) if needs_secret(settings) else None

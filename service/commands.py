@@ -74,7 +74,11 @@ class DeleteClient(Command, frozen=True, kw_only=True):
 
 
 class RotateSecret(Command, frozen=True, kw_only=True):
-    """Replace the oldest active secret by a new one; the old one works for `grace_s` seconds more."""
+    """
+    Replace the oldest active secret by a new one; the old one works for `grace_s` seconds more.
+
+    While an earlier rotation's secret is in its grace, the new one comes beside the active one instead.
+    """
 
     sealed: SealedSecret
     grace_s: float

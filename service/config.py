@@ -10,6 +10,7 @@ import msgspec
 from events.errors import MitosisError
 from service.rules.uris import key_source_faults
 
+_LONGEST_S = 3650 * 86400
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -115,6 +116,7 @@ def seconds(text: str, name: str) -> float:
         ConfigError: *text* is no positive length of time.
     """
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(f"{name} must be a length of time such as 5s, 15m or 4h, not {text!r}")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]
+    length_s = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0
+    if not 0 < length_s <= _LONGEST_S:
+        raise ConfigError(f"{name} must be a length of time such as 5s, 15m or 4h, up to 3650d, not {text!r}")
+    return length_s

@@ -24,6 +24,7 @@ from events.client import (
     SecretRotated,
     SettingsChange,
     Status,
+    with_change,
 )
 from projections.clients import Client, Secret
 from service.commands import (
@@ -49,9 +50,8 @@ from service.refusals import (
     TooManySecrets,
     VersionMoved,
 )
-from service.rules.validation import violations
+from service.rules.validation import LONGEST_NAME, violations
 
-NAME_LIMIT = 255  # characters
 CLONE_SUFFIX = " (clone)"
 ACTIVE_LIMIT = 2  # active secrets of a client, besides one in its grace
 LIST_LIMIT = 10  # secrets of a client that are remembered, the deactivated ones included
@@ -114,7 +114,7 @@ def _on_secrets(client: Client, command: Command, now: datetime) -> Decision:
 
 def clone_name(name: str) -> str:
     """The name of a clone: 255 characters at most; the source's part is cut, never the suffix."""
-    return name[: NAME_LIMIT - len(CLONE_SUFFIX)] + CLONE_SUFFIX
+    return name[: LONGEST_NAME - len(CLONE_SUFFIX)] + CLONE_SUFFIX
 
 
 def needs_secret(settings: ClientSettings) -> bool:
@@ -129,22 +129,16 @@ def cloned_settings(source: ClientSettings, overrides: SettingsChange, removed: 
     Raises:
         InvalidRequest: today's rules would not register them.
     """
-    settings = changed_settings(source, overrides, removed)
+    settings = with_change(source, overrides, removed)
     # before a name is cut: that must not hide that it was too long
-    _check(settings)
+    check(settings)
     return settings if overrides.name is not UNSET else replace(settings, name=clone_name(settings.name))
-
-
-def changed_settings(settings: ClientSettings, changed: SettingsChange, removed: tuple[str, ...]) -> ClientSettings:
-    """*settings* with new values, and without those that are *removed*."""
-    values = {name: value for name, value in asdict(changed).items() if value is not UNSET}
-    return replace(settings, **values, **dict.fromkeys(removed))
 
 
 def _register(client: Client | None, command: RegisterClient) -> Decision:
     if client is not None:
         raise ClientExists
-    _check(command.settings)
+    check(command.settings)
     secret, private = _issue(command.settings, command.sealed, command.event_id)
     event = ClientRegistered(id=command.id, status=command.status, settings=command.settings, secret=secret)
     return Decision(command.reads, (event,), private)
@@ -166,9 +160,9 @@ def _clone(source: Client, command: CloneClient) -> Decision:
 
 def _update(client: Client, command: UpdateClient) -> tuple[Event, ...]:
     events: list[Event] = []
-    before, after = client.settings, changed_settings(client.settings, command.changed, command.removed)
+    before, after = client.settings, with_change(client.settings, command.changed, command.removed)
     if after != before:
-        _check(after)
+        check(after)
         old, new = asdict(before), asdict(after)
         differing = {name: new[name] for name in new if new[name] != old[name]}
         changed = SettingsChange(**{name: value for name, value in differing.items() if value is not None})
@@ -182,15 +176,20 @@ def _update(client: Client, command: UpdateClient) -> tuple[Event, ...]:
 def _rotate(client: Client, command: RotateSecret, now: datetime) -> Decision:
     if not needs_secret(client.settings):
         raise NoSecretUsed
-    active = [secret for secret in client.secrets if secret.status == "active" and secret.is_usable(now)]
+    usable = [secret for secret in client.secrets if secret.is_usable(now)]
+    active = [secret for secret in usable if secret.status == "active"]
     retired = active[0].secret_id if active else None
-    # one grace at a time: what an earlier rotation retired has had its turn
-    earlier = tuple(secret.secret_id for secret in client.secrets if secret.status == "retired")
+    if any(secret.status == "retired" for secret in usable):
+        # One grace at a time, and it is kept: who rotates meanwhile gets a secret beside the active one, which somebody
+        # may have been handed a moment ago. Nobody's secret stops before the time that he was told.
+        if len(active) >= ACTIVE_LIMIT:
+            raise TooManySecrets
+        retired = None
     event = SecretRotated(
         secret=_sealed_as(command.event_id, command.sealed),
         retired=retired,
         retired_until=now + timedelta(seconds=command.grace_s) if retired else None,
-        dropped=tuple(dict.fromkeys((*earlier, *_droppable(client, now)))),
+        dropped=_droppable(client, now),
     )
     return Decision(client.client_id, (event,), command.sealed.hash)
 
@@ -233,7 +232,13 @@ def _secret(client: Client, secret_id: str) -> Secret:
     raise SecretNotFound
 
 
-def _check(settings: ClientSettings) -> None:
+def check(settings: ClientSettings) -> None:
+    """
+    Refuse settings that break the rules.
+
+    Raises:
+        InvalidRequest: with all that is wrong with them.
+    """
     if found := violations(settings):
         raise InvalidRequest(violations=found)
 

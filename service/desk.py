@@ -169,8 +169,6 @@ class Desk:
         """
         Decide, append, project and answer, in one transaction; returns the tickets whose heads somebody else holds.
 
-        A tenant that has no head yet is given one, and its tickets line up again.
-
         Raises:
             _HeldUp: a head was waited for in vain; nothing was appended.
             _InDoubt: the connection was lost at COMMIT.
@@ -181,23 +179,20 @@ class Desk:
         outcomes: Outcomes = []
         committing = False
         try:
-            async with borrowed(self._pool, limit_s) as connection:
-                async with connection.transaction():
-                    heads = await log.lock(connection, tenants, wait=wait)
-                    ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
-                    reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
-                    known = await clients.load(connection, reads)
-                    turn = Turn(heads, known, await receipts.load(connection, receipt_keys(ours)))
-                    outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
-                    if turn.entries:
-                        await log.append(connection, turn.entries, turn.heads)
-                        rows = await clients.save(connection, list(turn.changed.values()))
-                        outcomes = projected(outcomes, rows)
-                        await receipts.save(connection, receipts_of(outcomes))
-                        committing = True
-                absent = [tenant_id for tenant_id in tenants if tenant_id not in heads]
-                opened = await log.open_heads(connection, absent) if absent else set()
-        except DatabaseAway as error:
+            async with borrowed(self._pool, limit_s) as connection, connection.transaction():
+                heads = await log.lock(connection, tenants, wait=wait)
+                ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
+                reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
+                known = await clients.load(connection, reads)
+                turn = Turn(heads, known, await receipts.load(connection, receipt_keys(ours)))
+                outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
+                if turn.entries:
+                    await log.append(connection, turn.entries, turn.heads)
+                    rows = await clients.save(connection, list(turn.changed.values()))
+                    outcomes = projected(outcomes, rows)
+                    await receipts.save(connection, receipts_of(outcomes))
+                    committing = True
+        except Exception as error:
             if committing:
                 raise _InDoubt(outcomes, error) from error
             if wait and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
@@ -209,10 +204,36 @@ class Desk:
             else:
                 ticket.succeed(outcome)
         left = [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
-        for ticket in left:
-            if ticket.command.tenant_id in opened:
-                self._line_up(ticket)
-        return [ticket for ticket in left if ticket.command.tenant_id not in opened]
+        return await self._begin(left) if left else []
+
+    async def _begin(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """
+        Give the tenants that have no head one, if a command of theirs would be accepted; their tickets line up again.
+
+        Returns the other tickets: their tenants' heads are held by somebody else.
+        """
+        try:
+            async with borrowed(self._pool, min(ticket.left_s for ticket in tickets) / 2) as connection:
+                there = await log.heads(connection, {ticket.command.tenant_id for ticket in tickets})
+                new = [ticket for ticket in tickets if ticket.command.tenant_id not in there]
+                turn = Turn(
+                    {ticket.command.tenant_id: log.beginning(ticket.command.tenant_id) for ticket in new}, {}, {}
+                )
+                accepted = []
+                for ticket in new:
+                    outcome = _outcome(turn, ticket.command)
+                    if isinstance(outcome, Exception):
+                        ticket.fail(outcome)
+                    else:
+                        accepted.append(ticket)
+                if accepted:
+                    await log.open_heads(connection, sorted({ticket.command.tenant_id for ticket in accepted}))
+        except Exception as error:
+            _logger.warning("heads_not_opened", exc_info=error, extra={"commands": len(tickets)})
+            return [ticket for ticket in tickets if not ticket.answer.done()]
+        for ticket in accepted:
+            self._line_up(ticket)
+        return [ticket for ticket in tickets if ticket.command.tenant_id in there]
 
     async def _settle(self, error: Exception, tickets: Sequence[Ticket]) -> list[Ticket]:
         """
@@ -226,7 +247,8 @@ class Desk:
         written = {ticket: outcome for ticket, outcome in error.outcomes if isinstance(outcome, Client)}
         try:
             found = await self._find(list(written))
-        except DatabaseAway:
+        except Exception as unknown:
+            _logger.warning("outcome_unknown", exc_info=unknown, extra={"commands": len(written)})
             for ticket in written:
                 ticket.fail(OutcomeUnknown())
         else:
@@ -258,7 +280,7 @@ class _HeldUp(Exception):
 class _InDoubt(Exception):
     """The connection was lost at COMMIT: the outcomes hold if the transaction does."""
 
-    def __init__(self, outcomes: Outcomes, cause: DatabaseAway) -> None:
+    def __init__(self, outcomes: Outcomes, cause: Exception) -> None:
         super().__init__("the connection was lost at COMMIT")
         self.outcomes = outcomes
         self.cause = cause

@@ -2,7 +2,7 @@
 The home directory: keys, the embedded PostgreSQL and its log, held by one process at a time.
 
     <home>/lock            flock of the holder, with its pid inside
-    <home>/postgres        data of the embedded PostgreSQL (service/embedded.py)
+    <home>/postgres        data of the embedded PostgreSQL (service.embedded)
     <home>/postgres.log    its log
     <home>/run             its socket
 

@@ -119,7 +119,7 @@ def _mistyped(name: str, message: str) -> Violation:
     """Msgspec says ``Expected `str`, got `int` - at `$[1]` ``; the path goes into the field."""
     reason, _, path = message.partition(" - at `$")
     reason = reason[:1].lower() + reason[1:].replace("`", "'")
-    return Violation(field=name + path.removesuffix("`"), message=f"has the wrong type: {reason}", reference=_RULES)
+    return Violation(field=name + path.removesuffix("`"), message=f"does not fit: {reason}", reference=_RULES)
 
 
 def _path(name: str) -> str:

@@ -31,7 +31,7 @@ class MalformedBody(Refusal):
 
 
 class MalformedClientId(Refusal):
-    """The client id is malformed: it is 'app-' and up to 60 of a-z, 0-9 and '-'."""
+    """The client id is malformed: it is 'app-' and 1 to 60 of a-z, 0-9 and, between these, '-'."""
 
     code = 400002
 
@@ -91,13 +91,13 @@ class InvalidToken(Refusal):
 
 
 class InvalidClient(Refusal):
-    """The client could not be authenticated."""
+    """The client could not be authenticated (invalid_client)."""
 
     code = 401003
 
     def __init__(self, reason: str) -> None:
         """*reason* is for the log: a caller is never told which part was wrong (RFC 6749 section 5.2)."""
-        super().__init__(headers={"WWW-Authenticate": 'Basic realm="mitosis"'})
+        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="mitosis", error="invalid_client"'})
         self.reason = reason
 
 

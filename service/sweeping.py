@@ -5,7 +5,6 @@ import logging
 
 import asyncpg
 
-from events.errors import DatabaseAway
 from service import receipts
 from service.database import borrowed
 
@@ -21,6 +20,6 @@ async def sweep_now_and_then(pool: asyncpg.Pool, *, timeout_s: float) -> None:
             async with borrowed(pool, timeout_s) as connection:
                 while await receipts.sweep(connection):
                     pass
-        except (DatabaseAway, asyncpg.PostgresError) as error:
+        except Exception as error:
             _logger.warning("sweep_failed", exc_info=error)
         await asyncio.sleep(INTERVAL_S)

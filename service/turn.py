@@ -1,4 +1,4 @@
-"""One turn of the desk: what a single transaction decides, appends and answers. Pure."""
+"""One turn of the desk: what a single transaction decides, appends and answers. No I/O, but a clock and new ids."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

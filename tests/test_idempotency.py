@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import asyncpg
 import msgspec
 import pytest
 from aiohttp import ClientError, ClientSession
-from aiohttp.test_utils import TestServer
 
 from events import log
 from service import receipts
@@ -252,7 +252,14 @@ async def test_a_failed_turn_keeps_no_receipt(
     assert (await caller.post(CLIENTS, json=EXAMPLE)).status == 201
 
 
-async def test_sweeping(server: TestServer) -> None:
-    """The application sweeps by itself."""
-    assert server.started
-    assert any("sweep_now_and_then" in repr(task) for task in asyncio.all_tasks())
+async def test_sweeping(config: Config, tenant: str, owner: asyncpg.Connection) -> None:
+    """The application sweeps by itself what has expired, and nothing else."""
+    insert = "insert into receipts values ($1, $2, $2, '', now() + $3)"
+    await owner.execute(insert, tenant, b"1" * 32, timedelta(seconds=-1))
+    await owner.execute(insert, tenant, b"2" * 32, timedelta(hours=1))
+
+    async with Served(build(config)):
+        while await owner.fetchval("select count(*) from receipts where tenant_id = $1", tenant) == 2:
+            pass
+
+    assert await owner.fetchval("select key_digest from receipts where tenant_id = $1", tenant) == b"2" * 32
