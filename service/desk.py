@@ -31,6 +31,7 @@ _logger = logging.getLogger(__name__)
 PATIENCE_S = 0.1  # how long a turn waits for a head that somebody else holds; the pool's lock timeout
 _ASIDE_LIMIT = 4  # heads that are waited for at once, a connection each
 POOL_SIZE = _ASIDE_LIMIT + 2  # the common turn, and what is looked up after a lost COMMIT
+_MOMENT_S = 0.02  # for which a turn may decide; the rest is for the next one
 _ASK_AGAIN_S = 0.05  # between two questions to a database that is away
 
 
@@ -185,7 +186,7 @@ class Desk:
                 reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
                 known = await clients.load(connection, reads)
                 turn = Turn(heads, known, await receipts.load(connection, receipt_keys(ours)))
-                outcomes = [(ticket, _outcome(turn, ticket.command)) for ticket in ours]
+                outcomes = _decided(turn, ours)
                 if turn.entries:
                     await log.append(connection, turn.entries, turn.heads)
                     rows = await clients.save(connection, list(turn.changed.values()))
@@ -203,6 +204,8 @@ class Desk:
                 ticket.fail(outcome)
             else:
                 ticket.succeed(outcome)
+        for ticket in ours[len(outcomes) :]:
+            self._line_up(ticket)
         left = [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
         return await self._begin(left) if left else []
 
@@ -284,6 +287,17 @@ class _InDoubt(Exception):
         super().__init__("the connection was lost at COMMIT")
         self.outcomes = outcomes
         self.cause = cause
+
+
+def _decided(turn: Turn, tickets: Sequence[Ticket]) -> Outcomes:
+    """What the first of *tickets* lead to: all that can be decided in a moment, since nobody else runs meanwhile."""
+    clock = asyncio.get_running_loop().time
+    until, outcomes = clock() + _MOMENT_S, Outcomes()
+    for ticket in tickets:
+        outcomes.append((ticket, _outcome(turn, ticket.command)))
+        if clock() > until:
+            break
+    return outcomes
 
 
 def _outcome(turn: Turn, command: Command) -> Client | Exception:

@@ -46,7 +46,7 @@ FAILURES: Mapping[int, str] = {
     409003: "使用此 Idempotency-Key 的请求正在处理,请稍后重试",
     412001: "客户端在 If-Match 指定的版本之后已被修改",
     413001: "请求体超过 64 KiB",
-    415001: "请求体必须以 application/json 发送",
+    415001: "请求体必须以 application/json 发送,且不带 Content-Encoding",
     417001: "仅支持 100-continue 这一种 Expect",
     422001: "此 Idempotency-Key 已用于另一个请求",
     429001: "当前正在生成或校验的凭据过多,请稍后重试",

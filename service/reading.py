@@ -27,9 +27,13 @@ async def read(request: web.Request) -> bytes:
     """
     if not request.body_exists:
         return b""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType  # nothing is unpacked: a small body must not become a large one
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
+    except web.RequestPayloadError:
+        raise MalformedBody(headers={"Connection": "close"}) from None
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(headers={"Connection": "close"}) from None
     except TimeoutError:

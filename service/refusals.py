@@ -183,7 +183,7 @@ class BodyTooLarge(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body must be sent as application/json."""
+    """The body must be sent as application/json, without a Content-Encoding."""
 
     code = 415001
 

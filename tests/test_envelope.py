@@ -1,6 +1,7 @@
 """Success and failure have one form, whatever happens."""
 
 import asyncio
+import gzip
 import re
 from typing import Any
 
@@ -219,3 +220,13 @@ async def test_request_ids(api: Api) -> None:
             answered = (await api.get(path, headers={"X-Request-ID": given})).headers["X-Request-ID"]
             assert (answered == given) is kept
             assert re.fullmatch(r"[!-~]{1,128}", answered)
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"{}" + b" " * 1_000_000), b"junk"], ids=["a bomb", "junk"])
+async def test_packed_bodies(api: Api, body: bytes) -> None:
+    """Nothing is unpacked: a body with a Content-Encoding is refused, and without a token it is not looked at."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+    assert is_failure((await api.post(CLIENTS, data=body, headers=headers)).body, 415001)
+    nobody = api.with_headers(Authorization="")
+    assert is_failure((await nobody.post(CLIENTS, data=body, headers=headers)).body, 401001)

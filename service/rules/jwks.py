@@ -8,6 +8,7 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from string import ascii_letters, digits
 from typing import Any, cast
 
@@ -35,8 +36,17 @@ COORDINATE_OCTETS = {  # RFC 7518 6.2.1, RFC 8812 3.1, RFC 8037 2
 BASE64URL = frozenset(ascii_letters + digits + "-_")
 
 
-def jwks_faults(text: str) -> Iterator[Fault]:
-    """What forbids *text* as a client's JWK Set (RFC 7517 5). Never raises, whatever the text."""
+@lru_cache(maxsize=256)
+def jwks_faults(text: str) -> tuple[Fault, ...]:
+    """
+    What forbids *text* as a client's JWK Set (RFC 7517 5). Never raises, whatever the text.
+
+    Importing many keys takes milliseconds; the answers for the last 256 texts are kept.
+    """
+    return tuple(_faults(text))
+
+
+def _faults(text: str) -> Iterator[Fault]:
     if len(text) > LONGEST_SET:
         yield "", f"is longer than {LONGEST_SET:,} characters", "contract: jwks"
         return
@@ -70,6 +80,20 @@ def _secret_faults(path: str, members: dict[str, Json]) -> Iterator[Fault]:
     for name in PRIVATE_MEMBERS:
         if name in members:
             yield f"{path}.{name}", "is a private or symmetric key's member; register public keys only", "RFC 7517 9.2"
+    for name, value in members.items():
+        # what no reader asks for is kept for ever all the same: a private key does not hide there
+        if (name.lower() in PRIVATE_MEMBERS and name not in PRIVATE_MEMBERS) or (
+            name != "keys" and _hides_a_secret(value)
+        ):
+            yield path, "holds a private or symmetric key where none is looked for", "RFC 7517 9.2"
+
+
+def _hides_a_secret(value: Json) -> bool:
+    if isinstance(value, dict):
+        return any(name.lower() in PRIVATE_MEMBERS or _hides_a_secret(member) for name, member in value.items())
+    if isinstance(value, list):
+        return any(map(_hides_a_secret, value))
+    return isinstance(value, str) and "PRIVATE KEY-----" in value
 
 
 def _keys_faults(keys: Json) -> Iterator[Fault]:

@@ -19,6 +19,7 @@ LONGEST_NAME = 255
 LONGEST_SCOPE = 255
 MOST_ENTRIES = 200  # of one array; what stands behind them is not looked at
 LONGEST_QUOTE = 40
+MOST_CHARACTERS = 81_920  # of all settings together: what one request may bring, and some more
 
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})  # Unicode general categories
 BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -90,6 +91,10 @@ def violations(settings: ClientSettings) -> tuple[Violation, ...]:
     Never raises, whatever the strings hold. Costs well under a millisecond for usual settings; the answers for the last
     128 settings are kept.
     """
+    if (size := sum(map(len, _texts(settings)))) > MOST_CHARACTERS:
+        # each request is bounded, and so is what many can build up; what is over that is not looked at
+        said = f"all settings together have {size:,} characters; at most {MOST_CHARACTERS:,} are kept"
+        return (Violation("$", said, "contract: settings"),)
     return tuple(
         violation
         for rule in (
@@ -105,6 +110,16 @@ def violations(settings: ClientSettings) -> tuple[Violation, ...]:
         )
         for violation in rule(settings)
     )
+
+
+def _texts(settings: ClientSettings) -> Iterator[str]:
+    """All the text of *settings*."""
+    for name in ClientSettings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from value
 
 
 def _name(settings: ClientSettings) -> Iterator[Violation]:
