@@ -1,7 +1,7 @@
 -- mitosis schema 2
 --
 -- The whole schema. It may be applied any number of times, by any number of processes at once: what stands is left as it is.
--- Every key, index and statement starts with the tenant, so the tables can be distributed by it.
+-- Every key starts with the tenant, so the tables can be distributed by it.
 
 begin;
 

@@ -1,6 +1,8 @@
 """The handlers for clients."""
 
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from msgspec.structs import asdict
@@ -41,6 +43,7 @@ from service.requests import (
     sealed,
 )
 from service.routes import CALLER, Route
+from service.rules.validation import Violation, violations
 from service.shapes import (
     ClonedClient,
     ClonePreview,
@@ -63,12 +66,8 @@ async def register(request: web.Request) -> web.Response:
     The answer is the only one that ever shows the secret; the registry keeps a hash. A client whose methods use no
     secret gets none. Settings that break the rules are refused with every fault named in `violations`.
     """
-    registration = await decode(request, Registration)
-    given = asdict(registration)
-    # RFC 7591 section 2 has one default; a public client could not keep what that asks for
-    if registration.client_auth_methods is None:
-        given["client_auth_methods"] = ("client_secret_basic",) if registration.is_confidential else ("none",)
-    settings = ClientSettings(**given)
+    registration = await decode(request, Registration, _faults_of_the_rest)
+    settings = _settings(registration)
     check(settings)
 
     async def make(receipt_for: ReceiptFor) -> web.Response:
@@ -95,6 +94,22 @@ async def register(request: web.Request) -> web.Response:
         )
 
     return await once(request, key_of(request, registration), make)
+
+
+def _settings(registration: Registration) -> ClientSettings:
+    given = asdict(registration)
+    # RFC 7591 section 2 has one default; a public client could not keep what that asks for
+    if registration.client_auth_methods is None:
+        given["client_auth_methods"] = ("client_secret_basic",) if registration.is_confidential else ("none",)
+    return ClientSettings(**given)
+
+
+def _faults_of_the_rest(found: Mapping[str, Any]) -> Iterator[Violation]:
+    """What the rules say of the fields that could be read; the others stand at what is left out, and are not blamed."""
+    settings = _settings(Registration(**{"name": "-", "redirect_uris": (), **found}))
+    for violation in violations(settings):
+        if violation.field.partition("[")[0].partition(".")[0] in found:
+            yield violation
 
 
 async def clone(request: web.Request) -> web.Response:

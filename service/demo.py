@@ -5,6 +5,7 @@ from ulid import ULID
 
 from events.client import ClientSettings
 from events.record import Actor
+from projections.clients import load
 from service.commands import RegisterClient, SealedSecret
 from service.database import borrowed
 from service.requests import DESK, HASHER, READS, TIMEOUT_S
@@ -27,11 +28,12 @@ _SETTINGS = ClientSettings(
 _EMPTY = "select not exists (select from heads where position > 0)"
 
 
-async def plant(app: web.Application) -> None:
-    """Register the demo client, unless any tenant of the registry ever wrote anything."""
+async def plant(app: web.Application) -> bool:
+    """Register the demo client, unless any tenant ever wrote anything; returns whether it is there, then or since."""
     async with borrowed(app[READS], app[TIMEOUT_S]) as connection:
         if not await connection.fetchval(_EMPTY):
-            return
+            client = (await load(connection, [(TENANT_ID, CLIENT_ID)])).get((TENANT_ID, CLIENT_ID))
+            return client is not None and client.deleted_at is None
     credential = await app[HASHER].mint()
     await app[DESK].submit(
         RegisterClient(
@@ -43,3 +45,4 @@ async def plant(app: web.Application) -> None:
             sealed=SealedSecret(hash=credential.hash, last_four=credential.last_four),
         )
     )
+    return True

@@ -33,8 +33,10 @@ LEAST = 22  # characters: base64 of 128 bits; a UUID has 36
 MOST = 255  # characters
 _NONCE_LENGTH = 12  # bytes (NIST SP 800-38D)
 
-_bare = re.compile(r"[!#-+\--:<-\[\]-~]*")  # printable, without what would end or quote it: space " , ; \
-_quoted = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a Structured Field string (RFC 8941 section 3.3.3)
+BARE = r"[!#-+\--:<-\[\]-~]*"  # printable, without what would end or quote it: space " , ; \
+QUOTED = r'"((?:[ !#-\[\]-~]|\\["\\])*)"'  # a Structured Field string (RFC 8941 section 3.3.3)
+
+_bare, _quoted = re.compile(BARE), re.compile(QUOTED)
 
 
 class Answered(msgspec.Struct, frozen=True):

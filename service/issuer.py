@@ -19,8 +19,8 @@ from service.refusals import IssuerAway
 
 FETCH_TIMEOUT_S = 5.0
 FRESH_S = 600.0  # for so long keys are not fetched again, unless one is missing
-AGAIN_S = 30.0  # for so long keys are not fetched again whatever is missing
-RETRY_S = 5.0  # for so long a failure is not tried again
+AGAIN_S = 30.0  # for so long keys are not fetched again for a token, whatever is missing and whether or not they came
+RETRY_S = 5.0  # for so long a failure is not tried again, and twice as long after each further one, up to AGAIN_S
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class Issuer:
         self._session, self._jwks_url, self._clock = session, jwks_url, clock
         self._tenant_claim, self._role_claim = tenant_claim, role_claim
         self._asked, self._answered = -math.inf, False  # when keys were last asked for, and whether they came
+        self._retry_s = 0.0  # for so long the last failure is not tried again
         self._renewing: asyncio.Task[None] | None = None
 
     def translated(self, claims: Mapping[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
@@ -102,11 +103,12 @@ class Issuer:
             IssuerAway: none of the known keys is meant, and newer ones cannot be had.
         """
         meant = self._meant(token)
-        if not meant and (self._renewing is not None or self._due_s(AGAIN_S) <= 0):
+        # a failure counts too: whoever invents names must not knock more often at an issuer that is in trouble
+        if not meant and (self._renewing is not None or self._clock() - self._asked >= AGAIN_S):
             await self.renew()
             meant = self._meant(token)
         if not meant and not self._answered:
-            raise IssuerAway(headers={"Retry-After": f"{RETRY_S:.0f}"})
+            raise IssuerAway(headers={"Retry-After": str(math.ceil(max(1.0, self._due_s())))})
         # without a kid, only one can be meant (OpenID Connect Core section 10.1)
         return len(meant) == 1 and meant[0].proves(token)
 
@@ -119,10 +121,11 @@ class Issuer:
         await asyncio.shield(self._renewing)
 
     async def stay_fresh(self) -> None:
-        """Renew the keys whenever they are due, for ever."""
+        """Renew the keys whenever they are due, for ever; failures sooner than any token can ask for it."""
         while True:
-            if (wait_s := self._due_s(FRESH_S)) > 0:
-                await asyncio.sleep(wait_s)
+            if (wait_s := self._due_s()) > 0:
+                # not longer: meanwhile they may be fetched for a token, and not come
+                await asyncio.sleep(min(wait_s, RETRY_S))
             else:
                 await self.renew()
 
@@ -132,9 +135,9 @@ class Issuer:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
 
-    def _due_s(self, pause_s: float) -> float:
-        """Seconds until keys may be asked for again, which is *pause_s* after they came."""
-        return self._asked + (pause_s if self._answered else RETRY_S) - self._clock()
+    def _due_s(self) -> float:
+        """Seconds until the keys are to be renewed, whether or not anybody asks."""
+        return self._asked + (FRESH_S if self._answered else self._retry_s) - self._clock()
 
     def _meant(self, token: Token[Any]) -> list[PublicKey]:
         return [key for key in self.keys if key.fits(token.header)]
@@ -148,9 +151,10 @@ class Issuer:
             keys = await published(self._session, name=self.name, jwks_url=self._jwks_url)
         except Exception as error:  # noqa: BLE001 (whatever a stranger's answer leads to, known keys go on working)
             self._answered = False
+            self._retry_s = min(max(RETRY_S, 2 * self._retry_s), AGAIN_S)
             _logger.warning("issuer_keys_not_fetched", extra={"host": self._host(), "reason": reason(error)})
             return
-        self._answered = True
+        self._answered, self._retry_s = True, 0.0
         if [key.jwk for key in keys] != [key.jwk for key in self.keys]:
             self.keys = keys
             _logger.info("issuer_keys_changed", extra={"host": self._host(), "keys": len(keys)})

@@ -1,6 +1,7 @@
 """From what a request carries to a Struct, with every fault named by its path and not the first alone."""
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,9 +41,14 @@ async def read(request: web.Request) -> bytes:
         raise BodyTooSlow(headers={"Connection": "close"}) from None
 
 
-async def decode(request: web.Request, kind: type[T]) -> T:
+Rules = Callable[[Mapping[str, Any]], Iterable[Violation]]
+
+
+async def decode(request: web.Request, kind: type[T], rules: Rules | None = None) -> T:
     """
     The body as a *kind*.
+
+    Where some fields do not fit, *rules* says what is wrong with those that do, so that all is in one answer.
 
     Raises:
         MalformedBody: it is no JSON object.
@@ -58,7 +64,7 @@ async def decode(request: web.Request, kind: type[T]) -> T:
         raise MalformedBody from None
     if not isinstance(value, dict):
         raise MalformedBody
-    return _fields(value, kind, strict=True)
+    return _fields(value, kind, rules, strict=True)
 
 
 async def decode_optional(request: web.Request, kind: type[T]) -> T:
@@ -90,15 +96,24 @@ def query(request: web.Request, kind: type[T]) -> T:
     twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
     if twice:
         faults = [Violation(field=_path(name), message="is given twice", reference=_RULES) for name in twice]
+        faults += _read(dict(request.query), kind, strict=False)[1]
         raise InvalidRequest(violations=tuple(faults[:_NAMED_FAULTS_LIMIT]))
-    return _fields(dict(request.query), kind, strict=False)
+    return _fields(dict(request.query), kind, None, strict=False)
 
 
 class Nothing(msgspec.Struct, frozen=True):
     """No field at all."""
 
 
-def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
+def _fields(value: dict[str, Any], kind: type[T], rules: Rules | None, *, strict: bool) -> T:
+    found, faults = _read(value, kind, strict=strict)
+    if faults:
+        raise InvalidRequest(violations=(*faults, *(rules(found) if rules else ())))
+    return kind(**found)
+
+
+def _read(value: dict[str, Any], kind: type[T], *, strict: bool) -> tuple[dict[str, Any], list[Violation]]:
+    """The fields of *value* that fit *kind*, and what is wrong with the others."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     faults = [
         Violation(field=_path(name), message="is no field of this request", reference=_RULES)
@@ -111,12 +126,23 @@ def _fields(value: dict[str, Any], kind: type[T], *, strict: bool) -> T:
             try:
                 found[field.name] = msgspec.convert(value[name], field.type, strict=strict)
             except msgspec.ValidationError as error:
-                faults.append(_mistyped(name, str(error)))
+                faults += _mistyped_entries(name, value[name]) or [_mistyped(name, str(error))]
         elif field.required:
             faults.append(Violation(field=name, message="is required", reference=_RULES))
-    if faults:
-        raise InvalidRequest(violations=tuple(faults))
-    return kind(**found)
+    return found, faults
+
+
+def _mistyped_entries(name: str, value: Any) -> list[Violation]:  # noqa: ANN401 (whatever was sent)
+    """Every entry of an array that is no text; all arrays that are asked for are of text."""
+    if not isinstance(value, list):
+        return []
+    faults = []
+    for index, entry in enumerate(value[:_NAMED_FAULTS_LIMIT]):
+        try:
+            msgspec.convert(entry, str)
+        except msgspec.ValidationError as error:
+            faults.append(_mistyped(f"{name}[{index}]", str(error)))
+    return faults
 
 
 def _mistyped(name: str, message: str) -> Violation:

@@ -10,6 +10,7 @@ from aiohttp import web
 from events.errors import MitosisError
 from service.bearer import Caller, Tokens, authorize
 from service.reading import Nothing, query
+from service.refusals import MalformedRequest
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,6 +61,8 @@ def _guarded(route: Route) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route.path
         if route.roles is not None:
+            if any(len(request.headers.getall(name, ())) > 1 for name in ("Authorization", "X-Tenant-ID")):
+                raise MalformedRequest  # RFC 9110 section 5.3; another reader could take the other one
             claims = await request.app[TOKENS].claims(request.headers)
             request[CALLER] = authorize(claims, route.roles, request.headers.get("X-Tenant-ID"))
         request[QUERY] = query(request, route.query)

@@ -71,15 +71,14 @@ async def _serve(config: Config, *, plant: bool) -> None:
     await runner.setup()
     try:
         await _check(app, config)
-        if plant:
-            await demo.plant(app)
+        is_demo = plant and await demo.plant(app)
         site = web.TCPSite(runner, config.host, config.port)
         try:
             await site.start()
         except OSError as error:
             reason = error.strerror or str(error)
             raise CannotServe(f"{config.host}:{config.port} cannot be listened on: {reason}") from error
-        _greet(runner, config, app[TOKENS], planted=plant)
+        _greet(runner, config, app[TOKENS], has_demo=is_demo)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -130,11 +129,11 @@ def _reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _greet(runner: web.AppRunner, config: Config, tokens: Tokens, *, planted: bool) -> None:
+def _greet(runner: web.AppRunner, config: Config, tokens: Tokens, *, has_demo: bool) -> None:
     host, port = runner.addresses[0][:2]
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     lines = [f"Mitosis serves {base} (documentation: {base}/docs)"]
-    if planted:
+    if has_demo:
         token = tokens.issue(subject="ops@demo", tenant_id=demo.TENANT_ID, role="admin", ttl_s=_DEMO_TOKEN_S)
         lines += [
             f"The data is in {config.home.resolve()}. Clone the demo client (the token is good for 12 hours):",

@@ -80,14 +80,19 @@ async def test_bad_bodies(api: Api, body: bytes, code: int) -> None:
 
 
 async def test_all_faults_in_one_answer(api: Api) -> None:
-    """Unknown fields, missing fields and wrong types are all named, by their path in the JSON."""
-    reply = await api.post(CLIENTS, json={"redirect_uris": ["https://a.example/", 7], "scopes": "openid", "bogus": 1})
+    """Unknown and missing fields, wrong types and broken rules are all named, by their path in the JSON."""
+    body = {
+        "bogus": 1,
+        "redirect_uris": ["http://evil.example/", "javascript:alert(1)"],
+        "scopes": ["openid", 7, None],
+        "cors_origins": "*",
+        "website": "ftp://a.example/",
+    }
+    reply = await api.post(CLIENTS, json=body)
 
     assert [violation["field"] for violation in reply.body["violations"]] == [
-        "bogus",
-        "name",
-        "redirect_uris[1]",
-        "scopes",
+        *("bogus", "name", "scopes[1]", "scopes[2]", "cors_origins"),
+        *("redirect_uris[0]", "redirect_uris[1]", "website"),
     ]
     assert all(violation["message"] and violation["reference"] for violation in reply.body["violations"])
 
@@ -191,6 +196,7 @@ async def test_a_crash(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest
         ("status=gone", {"status"}),
         ("stauts=active", {"stauts"}),
         ("page=1&page=2", {"page"}),
+        ("page=1&page=2&foo=1", {"page", "foo"}),
         ("name=" + "x" * 256, {"name"}),
         ("name=a%00b", {"name"}),
     ],

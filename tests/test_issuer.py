@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -429,8 +430,46 @@ async def test_a_dead_issuer(
     assert await is_good(tokens, elsewhere.token(sub="another"))
 
     await elsewhere.start()
-    clock.now += keys_elsewhere.RETRY_S
+    clock.now += keys_elsewhere.AGAIN_S
     assert await is_good(tokens, token)
+
+
+async def test_a_failing_issuer_is_not_asked_more_often(elsewhere: Elsewhere, tokens: Tokens, clock: Clock) -> None:
+    """Whoever invents names of keys makes one fetch in 30 s also where each one fails."""
+    elsewhere.answer = _garbage
+    began = clock.now
+    for number in range(30):
+        with pytest.raises(IssuerAway) as away:
+            await said(tokens, elsewhere.token(kid=f"bogus {number}"))
+        assert 1 <= int(away.value.headers["Retry-After"]) <= keys_elsewhere.AGAIN_S
+        assert elsewhere.fetches == 1 + (clock.now - began) // keys_elsewhere.AGAIN_S
+        clock.now += 3
+    assert elsewhere.fetches == 3
+
+
+async def test_failures_are_tried_again(elsewhere: Elsewhere, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself the service tries again after 5 s, and after twice as long each time, up to 30 s; then afresh."""
+    began, fetched, key_set = clock.now, list[float](), elsewhere.answer
+
+    async def failing(request: web.Request) -> web.StreamResponse:
+        fetched.append(clock.now - began)
+        return await (key_set if len(fetched) == 6 else _garbage)(request)
+
+    async def pass_by(wait_s: float) -> None:
+        clock.now += wait_s
+        if len(fetched) >= 8:
+            raise asyncio.CancelledError
+
+    elsewhere.answer = failing
+    async with ClientSession() as session:
+        issuer = Issuer(
+            session, name=None, jwks_url=elsewhere.jwks_url, tenant_claim="tenant", role_claim="role", clock=clock
+        )
+        monkeypatch.setattr(keys_elsewhere, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": pass_by}))
+        with pytest.raises(asyncio.CancelledError):
+            await issuer.stay_fresh()
+
+    assert fetched == [0, 5, 15, 35, 65, 95, 695, 700]
 
 
 async def _garbage(_: web.Request) -> web.StreamResponse:

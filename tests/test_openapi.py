@@ -4,16 +4,18 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from uuid import uuid4
 
 import jsonschema_rs
 import pytest
 import schemathesis
 from aiohttp.test_utils import TestServer
 
+from service import clients
 from service.bearer import ROLES
 from service.document import openapi
 from service.document import page as docs
-from service.refusals import MESSAGES
+from service.refusals import MESSAGES, MalformedKey
 from service.rules.validation import SCOPE_CHARACTERS
 from tests.callers import Api
 
@@ -128,6 +130,37 @@ def test_guarded_operations(document: Any) -> None:
         if is_guarded:
             assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
             assert {"$ref": "#/components/parameters/Tenant"} in operation["parameters"]
+
+
+def test_keys_are_documented(document: Any) -> None:
+    """Where Idempotency-Key is understood, and nowhere else, it is listed with all that comes of it."""
+    parameter = {"$ref": "#/components/parameters/Key"}
+    understood = {route.summary for route in clients.ROUTES if MalformedKey in route.refusals}
+
+    assert understood == {
+        operation["summary"] for *_, operation in operations(document) if parameter in operation["parameters"]
+    }
+    for *_, operation in operations(document):
+        is_understood = operation["summary"] in understood
+        for status, response in operation["responses"].items():
+            has = "Idempotency-Replayed" in response["headers"]
+            assert has is (is_understood and status == "201"), operation["summary"]
+        conflicts = operation["responses"].get("409", {"headers": {}})
+        assert ("Retry-After" in conflicts["headers"]) is is_understood
+        if is_understood:
+            assert conflicts["headers"]["Retry-After"]["required"] is False
+            assert "422" in operation["responses"]
+    key = document["components"]["parameters"]["Key"]
+    assert (key["name"], key["in"]) == ("Idempotency-Key", "header")
+    assert "24 h" in key["description"]
+    good = validator(document, key["schema"])
+    for text in ("x" * 22, "x" * 255, str(uuid4()), f'"{uuid4()}"'):
+        assert good.is_valid(text), text
+    for text in ("x" * 21, "x" * 256, " " * 22, "x" * 22 + ";", '"' + "x" * 22, "é" * 22):
+        assert not good.is_valid(text), text
+    replayed = document["components"]["headers"]["Idempotency-Replayed"]
+    assert replayed["schema"]["const"] == "true"
+    assert replayed["required"] is False
 
 
 def test_clone_is_documented(document: Any) -> None:

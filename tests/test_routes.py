@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
+from multidict import CIMultiDict
 
 from service.bearer import ISSUER, ROLES
 from service.signing import load_key
@@ -160,6 +161,17 @@ async def test_malformed_tenant_in_the_header(api: Api, server: TestServer, tena
     for method, path in places(server):
         reply = await root.send(method, path)
         assert reply.status == (400 if may("super_admin", method, path) else 403), (method, path)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Tenant-ID"])
+async def test_a_header_twice(api: Api, tenant: str, name: str) -> None:
+    """Who says twice who he is, or whose, is not heard at all: two readers could hear different things."""
+    headers = CIMultiDict(api.headers)
+    headers["X-Tenant-ID"] = tenant
+    headers.add(name, headers[name])
+
+    async with api.session.get(f"{api.base}/admin/oauth/clients/", headers=headers) as reply:
+        assert (reply.status, (await reply.json())["code"]) == (400, 400005)
 
 
 async def test_another_tenants_token(api: Api, server: TestServer, tenant: str, owner: asyncpg.Connection) -> None:

@@ -1,5 +1,6 @@
 """Every rule of the contract on settings: what is refused, where the answer points, and what must not be refused."""
 
+import json
 import sys
 from time import process_time
 
@@ -202,3 +203,30 @@ def test_work_is_bounded(changes: dict[str, object]) -> None:
 
     assert process_time() - start < 0.25
     assert len(found) <= 1_000
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"d": "AAAA"},
+        {"extra": {"kty": "RSA", "D": "AAAA"}},
+        {"x5c": ["-----BEGIN PRIVATE KEY-----"]},
+        {"notes": [[{"k": "AAAA"}]]},
+    ],
+    ids=str,
+)
+def test_private_keys_that_hide(hidden: dict[str, object]) -> None:
+    """A private key is refused wherever it stands: what is registered is kept for ever."""
+    public = json.loads(key_set(RSA))
+    in_key = {"keys": [{**public["keys"][0], **hidden}]}
+
+    for jwks in (in_key, {**public, **hidden}):
+        faults = violations(changed({"jwks": json.dumps(jwks), "jwks_uri": None}))
+        assert [fault for fault in faults if fault.field.startswith("jwks")]
+
+
+def test_settings_are_bounded_together() -> None:
+    """What many requests could build up is bounded as what one request brings."""
+    uris = tuple(f"https://app.example.com/{number}/{'x' * 1900}" for number in range(50))
+
+    assert [fault.field for fault in violations(changed({"redirect_uris": uris}))] == ["$"]

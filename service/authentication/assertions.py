@@ -1,23 +1,24 @@
 """
 private_key_jwt: a client proves who it is by a JWT that it signed (RFC 7523, OpenID Connect Core 1.0 section 9).
 
-Everything but `spend` is pure. A JWT is first read as a claim that nobody proved (service.jose), to find the client
-whose keys can prove it.
+Everything but `spend` and `decoys` is pure. A JWT is first read as a claim that nobody proved (service.jose), to find
+the client whose keys can prove it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated
 
 import msgspec
+from joserfc.jwk import JWKRegistry
 from msgspec import Meta
 
 from events.log import Conn
 from service import jose
-from service.jose import ALGORITHMS, NoToken, PublicKey, Token
+from service.jose import ALGORITHMS, Header, NoToken, PublicKey, Token
 from service.refusals import InvalidClient
-from service.rules.jwks import Jwk
+from service.rules.jwks import RSA_BITS, Jwk
 
 LONGEST_S = 3600  # from now to `exp`: for so long an id has to be remembered
 SKEW_S = 60  # by which a client's clock may be ahead, or its assertion be older than the longest
@@ -67,18 +68,18 @@ def registered(jwks: str) -> tuple[Jwk, ...]:
         return ()
 
 
-def check(assertion: Assertion, *, audiences: Iterable[str], fapi_profile: str | None, now: datetime) -> None:
+def check(assertion: Assertion, *, audiences: Iterable[str], now: datetime) -> None:
     """
-    Whether *assertion* is one that its client may use at *now*, before anything is proven.
+    Whether *assertion* is one that some client could use at *now*, before any is looked for and anything is proven.
 
     Raises:
-        InvalidClient: it is for somebody else, not valid now, valid for too long, or signed in a way that is not
-            accepted.
+        InvalidClient: it is for somebody else, not valid now, valid for too long, or signed in a way that is accepted
+            of nobody.
     """
     header, claims, time = assertion.header, assertion.claims, now.timestamp()
     heard = {claims.aud} if isinstance(claims.aud, str) else set(claims.aud)
     faults = {
-        "algorithm not accepted": header.alg not in PROFILED.get(fapi_profile or "", ALGORITHMS),
+        "algorithm not accepted": header.alg not in ALGORITHMS,
         "another type of JWT": header.media_type not in _TYPES,
         "iss is not sub": claims.iss != claims.sub,
         "another audience": heard.isdisjoint(audiences),
@@ -93,18 +94,36 @@ def check(assertion: Assertion, *, audiences: Iterable[str], fapi_profile: str |
             raise InvalidClient(reason)
 
 
-def prove(assertion: Assertion, keys: Sequence[Jwk]) -> None:
-    """
-    Check the signature with the one of *keys* that fits: by `kid`, or the only one that can be meant (OIDC Core 10.1).
+def is_profiled(header: Header, fapi_profile: str | None) -> bool:
+    """Whether the profile of a client accepts the algorithm that *header* names."""
+    return header.alg in PROFILED.get(fapi_profile or "", ALGORITHMS)
 
-    Raises:
-        InvalidClient: none or several fit, or the signature is not that key's.
+
+def decoys() -> Mapping[str, Jwk]:
+    """For each algorithm a public key that is nobody's, to try a signature with where there is no other."""
+    made = {
+        (kty, crv): JWKRegistry.generate_key(kty, crv or RSA_BITS[0], private=False).as_dict(private=False)
+        for kty, crv in set(ALGORITHMS.values())
+    }
+    return {algorithm: made[kind] for algorithm, kind in ALGORITHMS.items()}
+
+
+def unproven(assertion: Assertion, keys: Sequence[Jwk], decoys: Mapping[str, Jwk]) -> str | None:
     """
-    fitting = [key for key in map(PublicKey, keys) if key.fits(assertion.header)]
-    if len(fitting) != 1:
-        raise InvalidClient("several keys that fit" if fitting else "no key that fits")
-    if not fitting[0].proves(assertion):
-        raise InvalidClient("wrong signature")
+    Why *assertion* is not proven by the one of *keys* that fits; None if it is.
+
+    That one is found by `kid`, or is the only one that can be meant (OIDC Core 10.1). Where none or several fit, a decoy
+    is tried in its place, for the same work, and whatever it says is not listened to.
+    """
+    header = assertion.header
+    fitting = [key for key in map(PublicKey, keys) if key.fits(header)]
+    is_one = len(fitting) == 1
+    # made anew, as keys of clients are: importing it is part of the work
+    tried = fitting[0] if is_one else PublicKey({**decoys[header.alg], "kid": header.kid})
+    is_proven = tried.proves(assertion)
+    if not is_one:
+        return "several keys that fit" if fitting else "no key that fits"
+    return None if is_proven else "wrong signature"
 
 
 # what expired long ago goes as new ones come; the margin is for clocks that disagree
@@ -121,20 +140,20 @@ with swept as (
     )
 )
 insert into assertions (tenant_id, client_id, jti_digest, expires_at)
-values ($1, $2, $3, $4)
+select $1, $2, $3, $4
+where $5::boolean
 on conflict (tenant_id, client_id, jti_digest) do nothing
 returning true
 """
 
 
-async def spend(conn: Conn, tenant_id: str, claims: Claims) -> None:
+async def spend(conn: Conn, tenant_id: str, client_id: str, claims: Claims, *, is_proven: bool) -> bool:
     """
-    Use the assertion's id up: of any number of callers, in any process, one succeeds.
+    Use the id of the client's assertion up, and say whether that was done: of any number of callers, in any process,
+    one succeeds.
 
-    Raises:
-        InvalidClient: it was used before.
+    The same statement where nothing was proven, which uses nothing up.
     """
     digest = sha256(claims.jti.encode()).digest()
     expires_at = datetime.fromtimestamp(claims.exp, UTC)
-    if not await conn.fetchval(_SPEND, tenant_id, claims.sub, digest, expires_at):
-        raise InvalidClient("used before")
+    return bool(await conn.fetchval(_SPEND, tenant_id, client_id, digest, expires_at, is_proven))

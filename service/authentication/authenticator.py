@@ -3,8 +3,11 @@ Who a client is: from what it presented at a token endpoint to the client, or to
 
 Presenting a secret costs the same whatever is wrong with it: one statement and, unless it was right a moment ago, one
 hash; a second one only where two of the client's secrets end in the same four characters.
+
+So does an assertion that somebody could have signed: two statements and one signature, looked at before the client is.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,6 +25,7 @@ from service.authentication.usage import Usage
 from service.credentials import Hasher, is_well_formed
 from service.database import borrowed
 from service.refusals import InvalidClient
+from service.rules.jwks import Jwk
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
@@ -44,7 +48,7 @@ class Authenticator:
 
     Args:
         pool: where clients are read and assertions are used up. No connection is held while a hash or a fetch runs.
-        timeout_s: of each of its statements.
+        timeout_s: for so long one request waits for the database, in all.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with)
@@ -63,6 +67,7 @@ class Authenticator:
         self._usage = usage
         self._key_sets = key_sets
         self._remembered = remembered
+        self._decoys = assertions.decoys()
 
     async def by_secret(self, tenant_id: str, method: Method, client_id: str, secret: str) -> Authenticated:
         """
@@ -74,7 +79,7 @@ class Authenticator:
             DatabaseAway
         """
         last_four = secret[-4:] if is_well_formed(secret) else ""
-        client, hashes = await self._load(tenant_id, client_id, last_four)
+        client, hashes = await self._load(tenant_id, _named(client_id), last_four)
         reason = _obstacle(client, method)
         candidates = _candidates(client, last_four)
         # where something else is in the way the price is the full one: it must not tell that the secret was right
@@ -93,6 +98,9 @@ class Authenticator:
         """
         The client of this tenant that the JWT in *text* is from.
 
+        What could be nobody's assertion is refused at once. For any other the work is the same whoever it is from, with
+        one difference: the keys of a client that may be used, and publishes them, are fetched if they are not known.
+
         Args:
             tenant_id: whose clients are looked among.
             text: the assertion, in compact form.
@@ -108,26 +116,36 @@ class Authenticator:
         claims = assertion.claims
         if client_id not in (None, claims.sub):
             raise InvalidClient("client_id is not sub")
-        client, _ = await self._load(tenant_id, claims.sub, "")
-        reason = _obstacle(client, method)
-        if client is None or reason is not None:
-            raise InvalidClient(reason or "unknown client")
-        settings = client.settings
-        assertions.check(assertion, audiences=audiences, fapi_profile=settings.fapi_profile, now=datetime.now(UTC))
-        if settings.jwks is not None:
-            keys = assertions.registered(settings.jwks)
-        else:
-            keys = await self._key_sets.keys(settings.jwks_uri or "", assertion.header.kid)
-        assertions.prove(assertion, keys)
-        async with borrowed(self._pool, self._timeout_s) as connection:
-            await assertions.spend(connection, tenant_id, claims)
+        assertions.check(assertion, audiences=audiences, now=datetime.now(UTC))
+        named, loop = _named(claims.sub), asyncio.get_running_loop()
+        began = loop.time()
+        client, _ = await self._load(tenant_id, named, "")
+        # one limit for both statements; a fetch between them has its own
+        left_s = self._timeout_s - (loop.time() - began)
+        obstacle = _obstacle(client, method)
+        if client is not None and not assertions.is_profiled(assertion.header, client.settings.fapi_profile):
+            obstacle = obstacle or "algorithm not accepted"
+        keys = await self._keys(client, assertion.header.kid, may_fetch=obstacle is None)
+        unproven = assertions.unproven(assertion, keys, self._decoys)
+        reason = obstacle or unproven
+        async with borrowed(self._pool, left_s) as connection:
+            is_first = await assertions.spend(connection, tenant_id, named, claims, is_proven=reason is None)
+        if client is None or reason is not None or not is_first:
+            raise InvalidClient(reason or "used before")
         return Authenticated(client, method)
 
-    async def _load(self, tenant_id: str, client_id: str, last_four: str) -> tuple[Client | None, dict[str, str]]:
-        # an id that cannot be one is looked up as one that nobody has: the work is the same
-        named = client_id if _client_id.fullmatch(client_id) else ""
+    async def _load(self, tenant_id: str, named: str, last_four: str) -> tuple[Client | None, dict[str, str]]:
         async with borrowed(self._pool, self._timeout_s) as connection:
             return await sealed.load(connection, tenant_id, named, last_four)
+
+    async def _keys(self, client: Client | None, kid: str | None, *, may_fetch: bool) -> Sequence[Jwk]:
+        """The keys of *client*, as far as they are known or may be fetched."""
+        if client is None:
+            return ()
+        settings = client.settings
+        if settings.jwks is not None:
+            return assertions.registered(settings.jwks)
+        return await self._key_sets.keys(settings.jwks_uri, kid) if settings.jwks_uri and may_fetch else ()
 
     def _recall(self, tenant_id: str, client_id: str, candidates: Iterable[Secret], secret: str) -> Secret | None:
         """The one of *candidates* that *secret* was found to be a moment ago."""
@@ -144,6 +162,11 @@ class Authenticator:
             if await self._hasher.verify(hashes.get(candidate.secret_id), secret):
                 return candidate
         return None
+
+
+def _named(client_id: str) -> str:
+    """*client_id*; for what cannot be one, an id that nobody has: the work is the same."""
+    return client_id if _client_id.fullmatch(client_id) else ""
 
 
 def _obstacle(client: Client | None, method: Method) -> str | None:

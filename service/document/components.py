@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from service import languages, refusals
+from service import idempotency, languages, refusals
 from service.bearer import TENANT_ID
 from service.document import examples
 from service.envelope import NO_STORE, Failure
@@ -44,6 +44,20 @@ PARAMETERS: Mapping[str, Json] = {
         "description": "The version of the client that the request is meant for, as an entity tag (RFC 9110 13.1.1).",
         "schema": {"type": "string", "pattern": r'^(\*|"[1-9][0-9]{0,17}")$'},
     },
+    "Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": (
+            "A secret of the caller's, such as a new UUID, quoted or bare. A retry with the same key gets the same "
+            "answer for 24 h, unless the service is told to keep it for another time."
+        ),
+        "schema": {
+            "type": "string",
+            "minLength": idempotency.LEAST,
+            "maxLength": idempotency.MOST,
+            "pattern": f"^({idempotency.BARE}|{idempotency.QUOTED})$",
+        },
+    },
     "Language": {
         "name": "Accept-Language",
         "in": "header",
@@ -59,7 +73,7 @@ PARAMETERS: Mapping[str, Json] = {
     },
 }
 # headers that a route takes, known by what it says of a malformed one
-UNDERSTOOD: Mapping[type[Refusal], str] = {refusals.MalformedPrecondition: "Match"}
+UNDERSTOOD: Mapping[type[Refusal], str] = {refusals.MalformedPrecondition: "Match", refusals.MalformedKey: "Key"}
 HEADERS: Mapping[str, Json] = {
     "X-Request-ID": {"description": "What the logs call this request.", "schema": {"type": "string", "minLength": 1}},
     "WWW-Authenticate": {
@@ -67,6 +81,11 @@ HEADERS: Mapping[str, Json] = {
         "schema": {"type": "string", "pattern": "^(Bearer|Basic) "},
     },
     "ETag": {"description": "The client's version.", "schema": {"type": "string"}, "required": False},
+    "Idempotency-Replayed": {
+        "description": "There where the answer is one that was given before, to a request with this `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
+        "required": False,
+    },
     "Content-Language": {"description": "The language of `message`.", "schema": {"enum": ["en", "zh"]}},
     "Vary": {"description": "What else the answer depends on.", "schema": {"const": languages.HEADERS["Vary"]}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
@@ -77,6 +96,11 @@ HEADERS: Mapping[str, Json] = {
 def headers(names: Iterable[str]) -> Json:
     """References to the headers with *names*."""
     return {name: {"$ref": _HEADER + name} for name in names}
+
+
+def optional(name: str) -> Json:
+    """The header with *name*, where not every answer has it that elsewhere would."""
+    return {name: {**HEADERS[name], "required": False}}
 
 
 def content(kind: Any) -> Json:  # noqa: ANN401 (whatever msgspec has a schema of)

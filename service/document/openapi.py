@@ -173,6 +173,8 @@ def _success(route: Route, status: HTTPStatus, routes: Sequence[Route]) -> Json:
         names += NO_STORE if _has_secret(kind) else []
         # what is one client's comes with that client's version
         names += ["ETag"] if status == HTTPStatus.CREATED or "client_id" in _in_path(route) else []
+    # nothing that makes nothing is answered twice
+    names += ["Idempotency-Replayed"] if status == HTTPStatus.CREATED and _takes_keys(route) else []
     response: Json = {"description": status.phrase, "headers": components.headers(names)}
     if isinstance(kind, str):
         response["content"] = {kind: {"schema": {"type": "string"}}}
@@ -181,6 +183,11 @@ def _success(route: Route, status: HTTPStatus, routes: Sequence[Route]) -> Json:
     if status == HTTPStatus.CREATED:
         response["links"] = _links(route, kind, routes)
     return response
+
+
+def _takes_keys(route: Route) -> bool:
+    """Whether *route* understands Idempotency-Key."""
+    return refusals.MalformedKey in route.refusals
 
 
 def _has_secret(kind: Any) -> bool:  # noqa: ANN401 (an Answer of some Struct)
@@ -204,9 +211,12 @@ def _failure(status: HTTPStatus, codes: list[int]) -> Json:
     names = ["X-Request-ID", *languages.HEADERS]
     names += ["WWW-Authenticate"] if status in _CHALLENGED else []
     names += ["Retry-After"] if status in _PASSING else []
+    headers = components.headers(names)
+    # of several conflicts, this one alone passes
+    headers |= components.optional("Retry-After") if refusals.StillRunning.code in codes else {}
     return {
         "description": "\n".join(f"- `{code}` {MESSAGES[code]}" for code in codes),
-        "headers": components.headers(names),
+        "headers": headers,
         "content": {
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{Failure.__name__}", "properties": {"code": {"enum": codes}}},
