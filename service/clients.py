@@ -126,6 +126,7 @@ async def clone(request: web.Request) -> web.Response:
     """
     source_id, version = named(request), expected_version(request)
     overrides = await decode_optional(request, Overrides)
+    key = key_of(request, overrides)
     if asked(request, CloneQuery).dry_run:
         source, settings = await _look_ahead(request, source_id, version, overrides, request.app[TIMEOUT_S])
         return answer(preview(source, settings, has_secret=needs_secret(settings)), message="Nothing was created.")
@@ -158,7 +159,7 @@ async def clone(request: web.Request) -> web.Response:
         except CredentialNeeded:  # the source changed its methods since that look
             return await make(receipt_for, mints=True)
 
-    return await once(request, key_of(request, overrides), make)
+    return await once(request, key, make)
 
 
 async def _look_ahead(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -20,9 +20,11 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from service.app import build
+from service.authentication import authenticator
 from service.authentication.fetching import KeySets
 from service.authentication.usage import read as last_uses
 from service.config import Config
+from service.database import borrowed
 from tests.callers import Api
 from tests.conftest import Served
 from tests.keys import AUDIENCE, HOST, Names, Publisher, claims, key_set, new_key, presented, publisher, signed
@@ -238,6 +240,127 @@ async def test_clients_that_may_not(api: Api, tenant: str, owner: asyncpg.Connec
         assert is_refused(await authenticate(api, tenant, presented(signed(key, claims(client_id))))), client_id
     again = presented(signed(key, claims(foreign)))
     assert (await authenticate(stranger, f"{tenant}-other", again)).status == 200
+
+
+class Work(NamedTuple):
+    """What requests cost: the database's statements, its time limits, and the library's verifications."""
+
+    statements: list[str]
+    limits: list[float]
+    keys: list[Any]
+
+    def take(self) -> tuple[list[str], int]:
+        """The statements, and how many verifications, since the last time."""
+        found = list(self.statements), len(self.keys)
+        for counted in self:
+            counted.clear()
+        return found
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Counts what authenticating costs, below all of our own code."""
+    work = Work([], [], [])
+    verify = jws.deserialize_compact
+
+    def counted_verify(text: str, key: Any, **options: Any) -> Any:
+        if AUDIENCE.encode() in jws.extract_compact(text.encode()).payload:  # and not the caller's own token
+            work.keys.append(key)
+        return verify(text, key, **options)
+
+    @asynccontextmanager
+    async def logged(pool: asyncpg.Pool, limit_s: float) -> AsyncIterator[Any]:
+        work.limits.append(limit_s)
+        async with borrowed(pool, limit_s) as connection:
+            with connection.query_logger(lambda record: work.statements.append(record.query)):
+                yield connection
+                await asyncio.sleep(0)  # the logger is called by the loop
+
+    monkeypatch.setattr(jws, "deserialize_compact", counted_verify)
+    monkeypatch.setattr(authenticator, "borrowed", logged)
+    return work
+
+
+async def test_the_price(near: Api, far: Publisher, tenant: str, owner: asyncpg.Connection, work: Work) -> None:
+    """Whoever an assertion is from, and whether or not it is good, it costs two statements and one verification."""
+    key, twin = new_key(), new_key()
+    far.publish(key)
+    good, suspended, deleted, profiled, published = [
+        await key_client(near, key, **changes) for changes in ({}, {}, {}, {"fapi_profile": "fapi1_advanced"}, {})
+    ]
+    secretive = await key_client(near, key, client_auth_methods=["client_secret_basic"])
+    inactive, away = await key_client(near, key), await uri_client(near, far.url)
+    several, rsa = await key_client(near, new_key("x"), new_key("y")), await key_client(near, RSA)
+    keyless = (await plant(owner, tenant, fapi_profile=None, jwks_uri=None)).client_id
+    for client_id, status in ((suspended, "suspended"), (away, "suspended"), (inactive, "inactive")):
+        assert (await near.put(CLIENTS + client_id, json={"status": status})).status == 200
+    await near.delete(CLIENTS + deleted)
+    replayed = signed(key, claims(published))
+    head, body, _ = signed(key, claims(good)).split(".")
+    for assertion in (replayed, signed(key, claims(published))):  # the second, for whatever is done but once
+        assert (await authenticate(near, tenant, presented(assertion))).status == 200
+    statements, verified = work.take()
+    assert (len(statements), verified) == (4, 2)
+    price = statements[2:], 1
+
+    refused = {
+        "unknown": signed(key, claims("app-nobodys")),
+        "no id": signed(key, claims("no\0id")),
+        "suspended": signed(key, claims(suspended)),
+        "suspended, and wrong": signed(twin, claims(suspended)),
+        "suspended, and keys elsewhere": signed(key, claims(away)),
+        "inactive": signed(key, claims(inactive)),
+        "deleted": signed(key, claims(deleted)),
+        "method": signed(key, claims(secretive)),
+        "profile": signed(RSA, claims(profiled), alg="RS256"),
+        "no key": signed(key, claims(keyless)),
+        "unknown kid": signed(key, claims(good, jti="mine"), kid="two"),
+        "several keys": signed(key, claims(several), kid=None),
+        "another type of key": signed(key, claims(rsa)),
+        "wrong signature": signed(twin, claims(good)),
+        "zero signature": f"{head}.{body}.{'A' * 86}",
+        "used before": replayed,
+        **{f"unknown, {alg}": signed(RSA, claims("app-nobodys"), alg=alg) for alg in ("RS256", "PS512")},
+        **{
+            f"unknown, {alg}": signed(signer, claims("app-nobodys"), alg=alg)
+            for alg, signer in (
+                ("ES384", ECKey.generate_key("P-384")),
+                ("ES512", ECKey.generate_key("P-521")),
+                ("Ed25519", OKPKey.generate_key("Ed25519")),
+            )
+        },
+    }
+    for name, assertion in refused.items():
+        reply = await authenticate(near, tenant, presented(assertion))
+        assert is_refused(reply), name
+        assert work.take() == price, name
+    assert far.asked == 0
+    # a refusal uses nothing up
+    assert (await authenticate(near, tenant, presented(signed(key, claims(good, jti="mine"))))).status == 200
+    assert work.take() == price
+
+
+async def test_what_could_be_nobodys_costs_nothing(api: Api, tenant: str, work: Work) -> None:
+    """What is refused whoever it is from is refused before anybody is looked for."""
+    key = new_key()
+    client_id = await key_client(api, key)
+    for name in (client_id, "app-nobodys"):
+        hmac = by_hand({"alg": "HS256"}, claims(name), OctKey.generate_key(256))
+        for assertion in (hmac, signed(key, claims(name, exp=1)), signed(key, claims(name, aud=f"{AUDIENCE}?"))):
+            assert is_refused(await authenticate(api, tenant, presented(assertion)))
+            assert work.take() == ([], 0)
+
+
+async def test_one_time_limit(api: Api, tenant: str, config: Config, work: Work) -> None:
+    """What the first statement waited for the database is taken from what the second one may."""
+    key = new_key()
+    client_id = await key_client(api, key)
+    began = time.monotonic()
+    assert (await authenticate(api, tenant, presented(signed(key, claims(client_id))))).status == 200
+
+    first, second = work.limits
+    assert first == config.database_timeout_s
+    assert first - (time.monotonic() - began) < second < first
 
 
 async def test_replay(api: Api, tenant: str, config: Config) -> None:

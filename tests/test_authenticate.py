@@ -24,6 +24,7 @@ from service.commands import AddSecret, RotateSecret, SealedSecret
 from service.config import Config
 from service.credentials import new_secret
 from service.database import borrowed, open_pool
+from service.refusals import MESSAGES
 from service.requests import DESK, HASHER
 from tests.callers import Api, Reply
 from tests.conftest import Served
@@ -96,8 +97,9 @@ def is_refused(reply: Reply) -> bool:
     body = {**reply.body, "timestamp": None}
     return (
         reply.status == 401
-        and body == {"code": 401003, "message": "The client could not be authenticated.", "timestamp": None}
-        and reply.headers["WWW-Authenticate"] == 'Basic realm="mitosis"'
+        and body == {"code": 401003, "message": MESSAGES[401003], "timestamp": None}
+        and "invalid_client" in reply.body["message"]
+        and reply.headers["WWW-Authenticate"] == 'Bearer realm="mitosis", error="invalid_client"'
     )
 
 
@@ -225,8 +227,8 @@ async def test_at_most_two_hashes(api: Api, server: TestServer, tenant: str, wor
     """A client may have three secrets that work; if all end alike, one request still causes two hashes at most."""
     client_id = (await secret_client(api))["client_id"]
     wrong = new_secret()
-    for kind, fields in ((RotateSecret, {"grace_s": 60}), (RotateSecret, {"grace_s": 60}), (AddSecret, {})):
-        await submit(server, kind, tenant, client_id, last_four=wrong[-4:], **fields)
+    for grace_s in (0.001, 60, 60):  # the first ends the secret of the registration, the last adds one beside
+        await submit(server, RotateSecret, tenant, client_id, last_four=wrong[-4:], grace_s=grace_s)
     work.take()
 
     assert is_refused(await authenticate(api, tenant, basic(client_id, wrong)))
@@ -291,9 +293,10 @@ async def test_forgotten_at_once(api: Api, tenant: str, elsewhere: Api, work: Wo
             done = await elsewhere.put(place, json={"client_auth_methods": ["client_secret_post"]})
         case "delete":
             done = await elsewhere.delete(place)
-        case "rotate":  # the second one ends the grace of the first
+        case "rotate":  # and end the grace
             await elsewhere.post(f"{place}/rotate-secret")
-            done = await elsewhere.post(f"{place}/rotate-secret")
+            retired = (await elsewhere.get(f"{place}/secrets")).data["secrets"][0]
+            done = await elsewhere.delete(f"{place}/secrets/{retired['secret_id']}")
         case _:
             secret = (await elsewhere.get(f"{place}/secrets")).data["secrets"][0]
             await elsewhere.post(f"{place}/secrets")

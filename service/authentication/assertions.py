@@ -112,8 +112,8 @@ def unproven(assertion: Assertion, keys: Sequence[Jwk], decoys: Mapping[str, Jwk
     """
     Why *assertion* is not proven by the one of *keys* that fits; None if it is.
 
-    That one is found by `kid`, or is the only one that can be meant (OIDC Core 10.1). Where none or several fit, a decoy
-    is tried in its place, for the same work, and whatever it says is not listened to.
+    That one is found by `kid`, or is the only one that can be meant (OIDC Core 10.1). Where none or several fit, one of
+    *decoys* is tried in its place, for the same work, and whatever comes of it is not listened to.
     """
     header = assertion.header
     fitting = [key for key in map(PublicKey, keys) if key.fits(header)]
@@ -149,10 +149,9 @@ returning true
 
 async def spend(conn: Conn, tenant_id: str, client_id: str, claims: Claims, *, is_proven: bool) -> bool:
     """
-    Use the id of the client's assertion up, and say whether that was done: of any number of callers, in any process,
-    one succeeds.
+    Use the id of the client's assertion up: of any number of callers, in any process, one succeeds, and is told so.
 
-    The same statement where nothing was proven, which uses nothing up.
+    Where nothing was proven, the same statement uses nothing up.
     """
     digest = sha256(claims.jti.encode()).digest()
     expires_at = datetime.fromtimestamp(claims.exp, UTC)
