@@ -91,10 +91,11 @@ def violations(settings: ClientSettings) -> tuple[Violation, ...]:
     Never raises, whatever the strings hold. Costs well under a millisecond for usual settings; the answers for the last
     128 settings are kept.
     """
-    if (size := sum(map(len, _texts(settings)))) > MOST_CHARACTERS:
+    sizes = {name: _size(getattr(settings, name)) for name in ClientSettings.__struct_fields__}
+    if (size := sum(sizes.values())) > MOST_CHARACTERS:
         # each request is bounded, and so is what many can build up; what is over that is not looked at
-        said = f"all settings together have {size:,} characters; at most {MOST_CHARACTERS:,} are kept"
-        return (Violation("$", said, "contract: settings"),)
+        said = f"makes the settings too large: {size:,} characters together, of {MOST_CHARACTERS:,} that are kept"
+        return (Violation(max(sizes, key=lambda name: sizes[name]), said, "contract: settings"),)
     return tuple(
         violation
         for rule in (
@@ -112,14 +113,11 @@ def violations(settings: ClientSettings) -> tuple[Violation, ...]:
     )
 
 
-def _texts(settings: ClientSettings) -> Iterator[str]:
-    """All the text of *settings*."""
-    for name in ClientSettings.__struct_fields__:
-        value = getattr(settings, name)
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, tuple):
-            yield from value
+def _size(value: object) -> int:
+    """The characters of a setting."""
+    if isinstance(value, tuple):
+        return sum(map(len, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _name(settings: ClientSettings) -> Iterator[Violation]:
