@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -245,3 +246,74 @@ def test_help() -> None:
         helped = run(Path("unused"), *arguments)
         assert (helped.returncode, helped.stderr) == (0, "")
         assert "usage: mitosis" in helped.stdout
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_in_flight_is_answered(home: Path, stop: signal.Signals) -> None:
+    """A request that is being answered when the service is told to stop is answered; then it ends."""
+    with serving(home) as (process, printed):
+        assert asyncio.run(_stopped_meanwhile(process, home, pasted(printed), stop)) == 201
+        assert process.wait(30) == 0
+    assert leftovers(home) == []
+
+
+_LOCK = "select from heads where tenant_id = 'demo' for update"
+_IS_WAITING = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+
+
+async def _stopped_meanwhile(
+    process: "subprocess.Popen[str]", home: Path, request: urllib.request.Request, stop: signal.Signals
+) -> int:
+    """Hold the demo tenant's head, tell the service to stop while a clone waits for it, and let go."""
+    connection = await asyncpg.connect(f"postgresql://postgres@/mitosis?host={home}/run&port=5432")
+    watcher = await asyncpg.connect(f"postgresql://postgres@/mitosis?host={home}/run&port=5432")
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        answered = asyncio.create_task(asyncio.to_thread(urllib.request.urlopen, request, timeout=20))
+        while not await watcher.fetchval(_IS_WAITING):
+            pass
+        process.send_signal(stop)
+        while _listens(request.full_url):
+            pass
+    for each in (connection, watcher):
+        await each.close()
+    with await answered as reply:
+        return int(reply.status)
+
+
+def _listens(url: str) -> bool:
+    address = urlsplit(url)
+    assert address.hostname
+    assert address.port
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=20).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_line_of_a_request(home: Path) -> None:
+    """A request is one JSON line: what, how it ended, how long it took, whose it was, and its id."""
+    with serving(home) as (process, printed):
+        request = pasted(printed)
+        request.add_header("X-Request-ID", "the-id")
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            assert reply.headers["X-Request-ID"] == "the-id"
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert process.stderr is not None
+        lines = [json.loads(line) for line in process.stderr if '"the-id"' in line]
+
+    (line,) = lines
+    assert isinstance(line.pop("duration_ms"), float)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "request",
+        "method": "POST",
+        "route": "/admin/oauth/clients/{client_id}/clone",
+        "status": 201,
+        "tenant": "demo",
+        "subject": "ops@demo",
+        "request_id": "the-id",
+    }
