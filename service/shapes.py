@@ -217,7 +217,8 @@ def shown(kind: type[T], client: Client, credential: Credential | None = None) -
         "deleted_at": client.deleted_at,
         "cloned_from": client.cloned_from,
         "secret_last_four": client.secrets[-1].last_four if client.secrets else None,
-        "client_secret": credential and credential.secret,
+        # a credential that was made in vain, since the source changed meanwhile, is nobody's
+        "client_secret": credential.secret if credential and client.secrets else None,
     }
     return kind(**{name: known[name] for name in kind.__struct_fields__ if known[name] is not None})
 

@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
 from events.client import ClientCloned, ClientRegistered
-from service.credentials import is_well_formed
+from service.credentials import Credential, is_well_formed
 from service.decisions import clone_name
+from service.shapes import ClonedClient, shown
 from tests.callers import EXAMPLE, Api
 from tests.laws import check
 from tests.planting import plant
@@ -88,6 +90,13 @@ async def test_clone_without_a_secret(api: Api, tenant: str, owner: asyncpg.Conn
     assert "secret_last_four" not in (await api.get(f"/admin/oauth/clients/{clone.data['client_id']}")).data
     await check(owner, tenant)
     assert await owner.fetchval("select count(private) from events where tenant_id = $1", tenant) == 0
+
+
+async def test_a_credential_made_in_vain(owner: asyncpg.Connection, tenant: str) -> None:
+    """Where the source stopped to use secrets while one was made, it is not shown: it would open nothing."""
+    client = msgspec.structs.replace(await plant(owner, tenant), secrets=())
+
+    assert "client_secret" not in msgspec.to_builtins(shown(ClonedClient, client, Credential("secret_x", "a hash")))
 
 
 @pytest.mark.parametrize("status", ["suspended", "inactive"])

@@ -20,6 +20,7 @@ LONGEST_URL = 2048
 LONGEST_HOST = 253
 LONGEST_LABEL = 63
 PORTS = range(65_536)
+LONGEST_PORT = 5  # digits
 
 URI_CHARACTERS = frozenset(ascii_letters + digits + "-._~:/?#[]@!$&'()*+,;=%")  # RFC 3986 section 2
 SCHEME_CHARACTERS = frozenset(ascii_letters + digits + "+-.")  # RFC 3986 section 3.1
@@ -219,17 +220,12 @@ def _private_use_faults(parts: Parts, scheme: str) -> Iterator[Fault]:
     if "@" in (parts.authority or ""):
         yield "has user info (everything before '@')", "RFC 3986 3.2.1"
     host, port = _host_and_port(parts)
-    if (
-        (host and not _is_host_name(host))
-        or not (port or "0").isdecimal()
-        or (port is not None and not host)
-        or int(port or 0) not in PORTS
-    ):
+    if (host and not _is_host_name(host)) or (port is not None and not (host and _is_port(port or "0"))):
         yield "has a host or a port that URL readers do not agree on", "RFC 3986 3.2.2"
 
 
 def _is_port(port: str) -> bool:
-    return port.isdecimal() and int(port[:6]) in PORTS
+    return port.isdecimal() and len(port) <= LONGEST_PORT and int(port) in PORTS
 
 
 def _is_host_name(host: str) -> bool:
