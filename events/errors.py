@@ -6,7 +6,13 @@ The error tree.
     │   └── OutcomeUnknown    it went away during COMMIT, and it could not be asked since
     ├── LogDamaged            what the log holds cannot be so
     │   ├── OutOfOrder        an event cannot follow the state before it
-    │   └── ChainBroken       a record's digest does not follow from the one before
+    │   ├── ChainBroken       a record's digest does not follow from the one before
+    │   ├── RecordMissing     a position has no record, though later ones have
+    │   └── NoRecord          what stands at a position is no record
+    ├── NoCloudEvent          a text is no CloudEvent with a record in it
+    ├── CursorAhead           a reader was further than the log is
+    ├── Fenced                another process has taken a tenant over for a consumer
+    ├── HandlerFailed         a consumer's handler did, in its transaction
     └── Refused               a request that the rules refuse (service.refusals)
 """
 
@@ -33,6 +39,30 @@ class OutOfOrder(LogDamaged):
 
 class ChainBroken(LogDamaged):
     """A record's digest does not follow from the record and the digest before it."""
+
+
+class RecordMissing(LogDamaged):
+    """A position has no record, though later ones have."""
+
+
+class NoRecord(LogDamaged):
+    """What stands at a position of the log is no record."""
+
+
+class NoCloudEvent(MitosisError):
+    """A text is no CloudEvent with a record in it. The message says why."""
+
+
+class CursorAhead(MitosisError):
+    """A reader was at a position that the log has not reached: it was cut off, or is another log."""
+
+
+class Fenced(MitosisError):
+    """Another process has taken a tenant over for this consumer: what this one did since is not counted."""
+
+
+class HandlerFailed(MitosisError):
+    """A consumer's handler failed in its transaction, for a reason of its own: the cause."""
 
 
 class Refused(MitosisError):

@@ -5,14 +5,17 @@ A tenant's *head* holds its last position and digest. `lock` takes it for the tr
 positions run 1, 2, 3 without a gap and become visible in that order, while other tenants go their own way.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import asyncpg
 from asyncpg import Connection
 from asyncpg.pool import PoolConnectionProxy
 
 from events import chain
+from events.errors import RecordMissing
+from events.record import Record, decode
 
 Conn = Connection | PoolConnectionProxy
 
@@ -36,6 +39,16 @@ class Entry(NamedTuple):
     digest: bytes
     body: bytes
     private: str | None = None
+
+    @property
+    def record(self) -> Record:
+        """
+        The record that the body holds, decoded anew each time.
+
+        Raises:
+            msgspec.ValidationError: as `events.record.decode`.
+        """
+        return decode(self.body)
 
 
 _OPEN = """
@@ -102,14 +115,6 @@ async def append(conn: Conn, entries: Sequence[Entry], heads: dict[str, Head]) -
     )
 
 
-_HEADS = "select tenant_id from heads where tenant_id = any($1::text[])"
-
-
-async def heads(conn: Conn, tenants: Iterable[str]) -> set[str]:
-    """Those of *tenants* that have a head."""
-    return {row["tenant_id"] for row in await conn.fetch(_HEADS, list(tenants))}
-
-
 def beginning(tenant_id: str) -> Head:
     """The head of a tenant that never wrote: position 0 and the genesis digest."""
     return Head(0, chain.genesis(tenant_id), _EPOCH)
@@ -139,8 +144,100 @@ async def read(conn: Conn, tenant_id: str, *, after: int = 0, batch: int = 1000)
     """The records of *tenant_id* after a position, in order, without private parts; *batch* in memory at a time."""
     while rows := await conn.fetch(_READ, tenant_id, after, batch):
         for row in rows:
-            yield Entry(row["tenant_id"], row["position"], row["event_id"], row["digest"], row["body"].encode())
+            yield _entry(row)
         after = rows[-1]["position"]
+
+
+_POSITIONS = "select tenant_id, position from heads where tenant_id = any($1::text[])"
+
+
+async def positions(conn: Conn, tenants: Iterable[str]) -> dict[str, int]:
+    """Where the logs of *tenants* end; a tenant that never wrote may be missing."""
+    return {row["tenant_id"]: row["position"] for row in await conn.fetch(_POSITIONS, list(tenants))}
+
+
+_ALL_POSITIONS = "select tenant_id, position from heads where position > 0 order by tenant_id limit $1"
+
+
+async def all_positions(conn: Conn, *, limit: int) -> dict[str, int]:
+    """Where the logs of all tenants end, of *limit* tenants at most."""
+    return {row["tenant_id"]: row["position"] for row in await conn.fetch(_ALL_POSITIONS, limit)}
+
+
+_NEWS = """
+select tenant_id, record.*
+from unnest($1::text[], $2::bigint[]) as cursor (tenant_id, after)
+cross join lateral (
+    select position, event_id, digest, body
+    from events
+    where events.tenant_id = cursor.tenant_id and position > after
+    order by position
+    limit $3
+) as record
+order by tenant_id, position
+"""
+
+
+async def news(conn: Conn, cursor: Mapping[str, int], *, limit: int) -> dict[str, list[Entry]]:
+    """What comes after each tenant's position in *cursor*: of each the next *limit* records, without private parts."""
+    rows = await conn.fetch(_NEWS, list(cursor), list(cursor.values()), limit)
+    return _by_tenant(rows)
+
+
+_NEWS_OF_ALL = """
+with lagging as (
+    select heads.tenant_id, coalesce(after, 0) as after
+    from heads
+    left join unnest($1::text[], $2::bigint[]) as cursor (tenant_id, after) using (tenant_id)
+    where position > coalesce(after, 0)
+    order by (heads.tenant_id > $3) desc, heads.tenant_id
+    limit $4
+)
+select tenant_id, record.*
+from lagging
+cross join lateral (
+    select position, event_id, digest, body
+    from events
+    where events.tenant_id = lagging.tenant_id and position > after
+    order by position
+    limit $5
+) as record
+order by (tenant_id > $3) desc, tenant_id, position
+"""
+
+
+async def news_of_all(
+    conn: Conn, cursor: Mapping[str, int], *, since: str, tenants: int, limit: int
+) -> dict[str, list[Entry]]:
+    """
+    What comes after *cursor* in any tenant, those that are not in it included, from their beginning.
+
+    At most so many *tenants*, in their order and beginning behind *since*, so that none is always the last; of each
+    the next *limit* records, without private parts.
+    """
+    return _by_tenant(await conn.fetch(_NEWS_OF_ALL, list(cursor), list(cursor.values()), since, tenants, limit))
+
+
+def require_next(after: int, entry: Entry) -> None:
+    """
+    Make sure that *entry* is the one behind position *after*.
+
+    Raises:
+        RecordMissing
+    """
+    if entry.position != after + 1:
+        raise RecordMissing(f"tenant {entry.tenant_id} has no record at position {after + 1}")
+
+
+def _by_tenant(rows: Iterable[asyncpg.Record]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for row in rows:
+        found.setdefault(row["tenant_id"], []).append(_entry(row))
+    return found
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(row["tenant_id"], row["position"], row["event_id"], row["digest"], row["body"].encode())
 
 
 _FIND = """

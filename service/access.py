@@ -31,8 +31,6 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:  # noqa: BLE001 (the last one who can answer)
         response = failed(request, error)
     translate(response, negotiated(",".join(request.headers.getall("Accept-Language", []))))
-    response.headers["X-Request-ID"] = request[REQUEST_ID]
-    response.headers["X-Content-Type-Options"] = "nosniff"
     caller = request.get(CALLER)
     _logger.info(
         "request",
@@ -47,6 +45,13 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
         },
     )
     return response
+
+
+async def labelled(request: web.Request, response: web.StreamResponse) -> None:
+    """Give *response* the headers that all have, before the first byte of it is sent."""
+    if REQUEST_ID in request:  # what is refused before the middlewares has none
+        response.headers["X-Request-ID"] = request[REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 def failed(request: web.BaseRequest, error: Exception) -> web.Response:

@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from events.doorbell import Doorbell
+from events.feed import Feed
 from service import client_secrets, clients, health, idempotency, requests, routes
-from service.access import observed
+from service.access import labelled, observed
+from service.audit import stream
+from service.audit.followers import Followers
 from service.authentication import handlers as authentication
 from service.authentication.authenticator import Authenticator
 from service.authentication.fetching import KeySets
@@ -23,6 +27,8 @@ from service.issuer import open_issuer
 from service.reading import BODY_LIMIT
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
+
+FEED_POOL_SIZE = 5  # the doorbell's line, what is new for all, and the rest for those who are behind
 
 
 def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
@@ -54,27 +60,43 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
         async with (
             open_pool(config.database_url, size=config.pool_size, timeout_s=timeout_s) as reads,
             open_pool(config.database_url, size=POOL_SIZE, timeout_s=timeout_s, lock_timeout_s=PATIENCE_S) as writes,
+            open_pool(config.database_url, size=FEED_POOL_SIZE, timeout_s=timeout_s) as feeds,
             open_issuer(config) as issuer,
         ):
             app[routes.TOKENS] = Tokens(key, config.audience, issuer)
             # a quarter is for what a handler looks up before
-            desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line)
+            doorbell = Doorbell(feeds, timeout_s=timeout_s)
+            desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line, ring=doorbell.ring)
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
             usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
             app[authentication.AUTHENTICATOR] = Authenticator(
                 reads, timeout_s=timeout_s, hasher=hasher, usage=usage, key_sets=fetcher, remembered=Remembered()
             )
-            sweeping = asyncio.create_task(sweep_now_and_then(reads, timeout_s=timeout_s))
+            app[stream.FEED] = feed = Feed(feeds, doorbell, timeout_s=timeout_s)
+            background = [
+                asyncio.create_task(work)
+                for work in (sweep_now_and_then(reads, timeout_s=timeout_s), doorbell.run(), feed.run())
+            ]
             yield
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
             await desk.close()
             await fetcher.close()
             await usage.close()
             hasher.close()
 
+    app[stream.FOLLOWERS] = followers = Followers(config.followers)
+
+    async def send_home(_app: web.Application) -> None:
+        followers.send_home()
+
+    app.on_response_prepare.append(labelled)
+    app.on_shutdown.append(send_home)
     app.cleanup_ctx.append(resources)
-    table = clients.ROUTES + client_secrets.ROUTES + authentication.ROUTES + health.ROUTES + document.ROUTES
+    table = (
+        clients.ROUTES + client_secrets.ROUTES + stream.ROUTES + authentication.ROUTES + health.ROUTES + document.ROUTES
+    )
     app[document.PAGES] = document.pages(table, config.base_path)
     routes.add(app, table, config.base_path)
     return app

@@ -28,6 +28,7 @@ ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"})
 TYPES = frozenset({"jwt", "at+jwt"})  # an issuer signs more than that: logout tokens, client assertions
 TENANT_ID = r"[!-~]{1,128}"
 _tenant_id = re.compile(TENANT_ID)
+_INSUFFICIENT = {"WWW-Authenticate": 'Bearer realm="mitosis", error="insufficient_scope"'}  # RFC 6750 section 3.1
 
 
 def is_tenant_id(text: str) -> bool:
@@ -36,11 +37,12 @@ def is_tenant_id(text: str) -> bool:
 
 
 class Caller(NamedTuple):
-    """Who sends a request, and the tenant it acts in."""
+    """Who sends a request, the tenant it acts in, and until when its token is good (Unix seconds)."""
 
     subject: str
     role: str
     tenant_id: str
+    expires_at: float
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -180,13 +182,24 @@ def authorize(claims: Claims, roles: frozenset[str], tenant_id: str | None) -> C
         OtherTenant: the tenant is another than its own, and it is no super_admin.
         MalformedTenant: *tenant_id* cannot be a tenant.
     """
-    challenge = {"WWW-Authenticate": 'Bearer realm="mitosis", error="insufficient_scope"'}
     if claims.role not in roles:
-        raise NotPermitted(headers=challenge)
+        raise NotPermitted(headers=_INSUFFICIENT)
     if tenant_id is None or tenant_id == claims.tenant_id:
-        return Caller(claims.sub, claims.role, claims.tenant_id)
+        return Caller(claims.sub, claims.role, claims.tenant_id, claims.exp)
     if claims.role != "super_admin":
-        raise OtherTenant(headers=challenge)
+        raise OtherTenant(headers=_INSUFFICIENT)
     if not is_tenant_id(tenant_id):
         raise MalformedTenant
-    return Caller(claims.sub, claims.role, tenant_id)
+    return Caller(claims.sub, claims.role, tenant_id, claims.exp)
+
+
+def reach(caller: Caller, tenant_id: str) -> str:
+    """
+    *tenant_id*, where *caller* may look into it: its own tenant or, for a super_admin, any.
+
+    Raises:
+        OtherTenant
+    """
+    if tenant_id != caller.tenant_id and caller.role != "super_admin":
+        raise OtherTenant(headers=_INSUFFICIENT)
+    return tenant_id

@@ -10,13 +10,13 @@ from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
+from events.database import borrowed
 from projections.clients import Secret as Kept
 from service import fields
 from service.authentication import usage
 from service.bearer import ADMINISTRATORS
 from service.commands import AddSecret, DeactivateSecret, DeleteSecret, RotateSecret, SealedSecret
 from service.credentials import Credential
-from service.database import borrowed
 from service.decisions import decide
 from service.envelope import NO_STORE, Answer, Instant, answer
 from service.reading import Nothing, decode_optional, expect_no_body

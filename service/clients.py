@@ -9,11 +9,11 @@ from msgspec.structs import asdict
 from ulid import ULID
 
 from events.client import ClientSettings
+from events.database import borrowed
 from projections import clients as table
 from projections.clients import Client
 from service.bearer import ADMINISTRATORS, READERS
 from service.commands import CloneClient, DeleteClient, RegisterClient, UpdateClient
-from service.database import borrowed
 from service.decisions import check, cloned_settings, needs_secret
 from service.envelope import NO_STORE, Answer, Listing, answer, listing
 from service.idempotency import ReceiptFor, key_of, once

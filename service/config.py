@@ -48,6 +48,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     argon2_parallelism: int = 1
     hash_line: int = 256
     desk_line: int = 4096
+    followers: int = 1000
 
     @property
     def key_file(self) -> Path:

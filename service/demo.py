@@ -4,10 +4,10 @@ from aiohttp import web
 from ulid import ULID
 
 from events.client import ClientSettings
+from events.database import borrowed
 from events.record import Actor
 from projections.clients import load
 from service.commands import RegisterClient, SealedSecret
-from service.database import borrowed
 from service.requests import DESK, HASHER, READS, TIMEOUT_S
 
 TENANT_ID = "demo"

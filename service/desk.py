@@ -11,17 +11,17 @@ all.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 import asyncpg
 
 from events import log
+from events.database import borrowed
 from events.errors import DatabaseAway, OutcomeUnknown
 from projections import clients
 from projections.clients import Client
 from service import receipts
 from service.commands import Command
-from service.database import borrowed
 from service.refusals import RETRY_AFTER_S, LineFull
 from service.tickets import Outcomes, Ticket, projected, receipt_keys, receipts_of
 from service.turn import Turn
@@ -44,10 +44,20 @@ class Desk:
         turn_limit: commands that one turn takes at most.
         line_limit: commands that may wait in all.
         timeout_s: a caller is answered within this, whatever the database does.
+        ring: is told the tenants of each turn that is committed; it neither waits nor fails.
     """
 
-    def __init__(self, pool: asyncpg.Pool, *, timeout_s: float, turn_limit: int = 256, line_limit: int = 4096) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        timeout_s: float,
+        turn_limit: int = 256,
+        line_limit: int = 4096,
+        ring: Callable[[Iterable[str]], None] | None = None,
+    ) -> None:
         self._pool = pool
+        self._ring = ring
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit
         self._line_limit = line_limit
@@ -199,6 +209,8 @@ class Desk:
             if wait and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
                 raise _HeldUp from error
             raise
+        if turn.heads and self._ring is not None:
+            self._ring(turn.heads)
         for ticket, outcome in outcomes:
             if isinstance(outcome, Exception):
                 ticket.fail(outcome)
@@ -217,7 +229,7 @@ class Desk:
         """
         try:
             async with borrowed(self._pool, min(ticket.left_s for ticket in tickets) / 2) as connection:
-                there = await log.heads(connection, {ticket.command.tenant_id for ticket in tickets})
+                there = await log.positions(connection, {ticket.command.tenant_id for ticket in tickets})
                 new = [ticket for ticket in tickets if ticket.command.tenant_id not in there]
                 turn = Turn(
                     {ticket.command.tenant_id: log.beginning(ticket.command.tenant_id) for ticket in new}, {}, {}

@@ -5,9 +5,9 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
+from events.database import borrowed
 from events.errors import DatabaseAway
 from service import schema
-from service.database import borrowed
 from service.envelope import Answer, answer
 from service.requests import READS, TIMEOUT_S
 from service.routes import Route

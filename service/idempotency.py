@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from events.database import borrowed
 from projections.clients import Client
 from service import receipts
-from service.database import borrowed
 from service.receipts import Kept, Receipt
 from service.refusals import HappenedBefore, KeyReused, MalformedKey, StillRunning
 from service.requests import READS, TIMEOUT_S

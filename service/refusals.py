@@ -78,6 +78,12 @@ class MalformedKey(Refusal):
     code = 400009
 
 
+class TooManyTenants(Refusal):
+    """There are more tenants than one cursor can hold; follow them one by one, or with a consumer."""
+
+    code = 400010
+
+
 class Unauthenticated(Refusal):
     """Authentication is required: send a valid bearer token."""
 
@@ -164,6 +170,12 @@ class StillRunning(Refusal):
         super().__init__(headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+class LogShorter(Refusal):
+    """The log ends before the place to go on from: it was cut off, or it is another log."""
+
+    code = 409004
+
+
 class VersionMoved(Refusal):
     """The client has changed since the version in If-Match."""
 
@@ -210,6 +222,12 @@ class IssuerAway(Refusal):
     """The keys of the token's issuer cannot be had at this moment; try again shortly."""
 
     code = 503004
+
+
+class TooManyFollowers(Refusal):
+    """Too many readers follow the records at this moment; try again shortly."""
+
+    code = 503005
 
 
 class CredentialNeeded(Refused):

@@ -7,13 +7,13 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
+from events.database import borrowed
 from events.record import Actor
 from projections import clients as table
 from projections.clients import Client
 from service import fields
 from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
-from service.database import borrowed
 from service.desk import Desk
 from service.refusals import ClientNotFound, MalformedClientId, MalformedPrecondition, VersionMoved
 from service.routes import CALLER, QUERY, REQUEST_ID

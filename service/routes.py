@@ -26,7 +26,7 @@ class Route(NamedTuple):
     One method of one path.
 
     `roles` are those that may use it, None for everybody without a token. `answers` maps the success status to the
-    Struct of the whole body, to a media type where it is no JSON, or to None where there is none; `request` is the
+    Struct of the whole body, to media types where it is no JSON, or to None where there is none; `request` is the
     Struct of the body. `refusals` are those of the handler itself, besides what the guard, the query, the body and, on
     guarded routes, the database refuse. A route that `writes` waits in the desk's line; one that `mints` makes a
     credential, and its answer holds the secret.

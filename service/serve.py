@@ -10,12 +10,12 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
+from events.database import borrowed
 from events.errors import DatabaseAway, MitosisError
 from service import demo, embedded, home, logs, schema
 from service.app import build
 from service.bearer import Tokens
 from service.config import Config
-from service.database import borrowed
 from service.requests import READS
 from service.routes import TOKENS
 from service.runner import Runner

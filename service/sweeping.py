@@ -5,8 +5,8 @@ import logging
 
 import asyncpg
 
+from events.database import borrowed
 from service import receipts
-from service.database import borrowed
 
 INTERVAL_S = 60.0
 

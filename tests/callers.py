@@ -27,6 +27,9 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+NDJSON = "application/x-ndjson"
+
+
 class Reply(NamedTuple):
     """An answer, read to its end."""
 
@@ -54,11 +57,14 @@ class Api:
         return Api(self.session, self.base, self.tokens, {**self.headers, **given})
 
     async def send(self, method: str, path: str, **options: Any) -> Reply:
-        headers = {**self.headers, **options.pop("headers", {})}
+        # it reads answers to their end, and so it asks for pages where there are streams
+        headers = {"Accept": f"application/json, {NDJSON}", **self.headers, **options.pop("headers", {})}
         async with self.session.request(method, self.base + path, headers=headers, **options) as response:
             text = await response.read()
             WITNESS.answer(f"{method} {path}", response.headers, text.decode(errors="replace"))
-            return Reply(response.status, response.headers, msgspec.json.decode(text) if text else None)
+            lines = text.splitlines() if response.content_type == NDJSON else None
+            body = [msgspec.json.decode(line) for line in lines] if lines is not None else _decoded(text)
+            return Reply(response.status, response.headers, body)
 
     async def get(self, path: str, **options: Any) -> Reply:
         return await self.send("GET", path, **options)
@@ -81,3 +87,7 @@ class Api:
 
     async def clone(self, client_id: str, **options: Any) -> Reply:
         return await self.post(f"/admin/oauth/clients/{client_id}/clone", **options)
+
+
+def _decoded(text: bytes) -> Any:
+    return msgspec.json.decode(text) if text else None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ async def prepare(server: Embedded) -> None:
     await schema.apply(owner)
     await owner.execute("alter role mitosis_service login")
     await owner.close()
+
+
+@asynccontextmanager
+async def own_database(postgres: Embedded, binaries: Path | None) -> AsyncIterator[str]:
+    """The name of a database of the test's own on *postgres*; in the end it is looked through for secrets."""
+    name = f"own_{ULID()}".lower()
+    owner = await asyncpg.connect(postgres.url("postgres"))
+    try:
+        await owner.execute(f"create database {name}")
+        own = await asyncpg.connect(postgres.url("postgres", name))
+        await schema.apply(own)
+        await own.close()
+        yield name
+        await asyncio.to_thread(WITNESS.dump, postgres, name, binaries=binaries)
+    finally:
+        await owner.execute(f"drop database if exists {name} with (force)")
+        await owner.close()
 
 
 @pytest.fixture(scope="session")

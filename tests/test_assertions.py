@@ -19,12 +19,12 @@ from aiohttp import ClientSession, web
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
+from events.database import borrowed
 from service.app import build
 from service.authentication import authenticator
 from service.authentication.fetching import KeySets
 from service.authentication.usage import read as last_uses
 from service.config import Config
-from service.database import borrowed
 from tests.callers import Api
 from tests.conftest import Served
 from tests.keys import AUDIENCE, HOST, Names, Publisher, claims, key_set, new_key, presented, publisher, signed

@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from ulid import ULID
 
+from events.database import borrowed
 from events.record import Actor
 from service.app import build
 from service.authentication import authenticator, usage
@@ -23,7 +24,7 @@ from service.bearer import ROLES
 from service.commands import AddSecret, RotateSecret, SealedSecret
 from service.config import Config
 from service.credentials import new_secret
-from service.database import borrowed, open_pool
+from service.database import open_pool
 from service.refusals import MESSAGES
 from service.requests import DESK, HASHER
 from tests.callers import Api, Reply

@@ -19,10 +19,11 @@ from aiohttp.test_utils import TestServer
 from ulid import ULID
 
 from events import log
+from events.database import borrowed
 from events.errors import DatabaseAway
 from service.app import build
 from service.config import Config
-from service.database import borrowed, open_pool
+from service.database import open_pool
 from service.embedded import PORT, SOCKET
 from service.routes import TOKENS
 from tests.callers import EXAMPLE, Api, Reply

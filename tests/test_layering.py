@@ -61,7 +61,7 @@ def test_only_the_composition_root_opens_pools() -> None:
 def test_the_root_stays_small() -> None:
     """The root of the repository holds what a repository needs and nothing else."""
     expected = {
-        *("events", "projections", "service", "tests"),
+        *("events", "projections", "service", "tests", "docs"),
         *("setup.cfg", "pyproject.toml", "Makefile", "schema.sql"),
         *("README.md", "CHANGELOG.md", "LICENSE"),
     }

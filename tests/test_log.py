@@ -87,31 +87,65 @@ async def test_head_moves_forward(owner: asyncpg.Connection, written: str, role:
         await owner.execute(statement)
 
 
+GRANTS = {
+    "mitosis_service": {
+        "schema_state": "select",
+        "heads": "insert select update",
+        "events": "insert select",
+        "clients": "insert select update",
+        "assertions": "delete insert select",
+        "assertions(expires_at)": "update",
+        "secret_usage": "insert select update",
+        "receipts": "delete insert select update",
+    },
+    "mitosis_consumer": {
+        "schema_state": "select",
+        "heads": "select",
+        **{f"events({column})": "select" for column in ("tenant_id", "position", "event_id", "digest", "body")},
+        "checkpoints": "insert select update",
+        "members": "delete insert select update",
+    },
+    "mitosis_eraser": {
+        "schema_state": "select",
+        "heads": "select update",
+        "events": "insert",
+        **{f"events({column})": "select" for column in ("tenant_id", "position", "event_id", "digest", "body")},
+        "events(private)": "update",
+        "clients": "insert select update",
+    },
+}
+
+
 async def test_privileges(owner: asyncpg.Connection) -> None:
-    """The service's role may do what the service does and nothing more, and no other role may do anything."""
+    """Each role may do what it is there for and nothing more, and no other role may do anything."""
     granted = await owner.fetch(
         """
-        select relname, grantee, string_agg(lower(privilege_type), ' ' order by privilege_type) as privileges
-        from pg_class, aclexplode(relacl)
-        where relname in ('schema_state', 'heads', 'events', 'clients') and grantee <> relowner
+        select grantee::regrole::text as role, place,
+            string_agg(lower(privilege_type), ' ' order by privilege_type) as may
+        from (
+            select relname::text as place, relowner, privilege.*
+            from pg_class, aclexplode(relacl) as privilege
+            where relnamespace = 'public'::regnamespace
+            union all
+            select relname || '(' || attname || ')', relowner, privilege.*
+            from pg_class join pg_attribute on attrelid = pg_class.oid, aclexplode(attacl) as privilege
+            where relnamespace = 'public'::regnamespace
+        ) as privileges
+        where grantee <> relowner
         group by 1, 2
         """
     )
-    role = await owner.fetchrow("select * from pg_roles where rolname = 'mitosis_service'")
-    columns = "select count(*) from pg_attribute where attacl is not null and attrelid = any($1::text[]::regclass[])"
+    roles = await owner.fetch("select * from pg_roles where rolname like 'mitosis%'")
 
-    assert role is not None
-    assert {(row["relname"], row["grantee"]): row["privileges"] for row in granted} == {
-        ("schema_state", role["oid"]): "select",
-        ("heads", role["oid"]): "insert select update",
-        ("events", role["oid"]): "insert select",
-        ("clients", role["oid"]): "insert select update",
-    }
-    assert not any(
-        role[right] for right in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls")
-    )
-    assert await owner.fetchval("select count(*) from pg_auth_members where member = $1", role["oid"]) == 0
-    assert await owner.fetchval(columns, ["heads", "events", "clients"]) == 0
+    found: dict[str, dict[str, str]] = {}
+    for row in granted:
+        found.setdefault(row["role"], {})[row["place"]] = row["may"]
+    assert found == GRANTS
+    assert {role["rolname"] for role in roles} == GRANTS.keys()
+    rights = ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls")
+    assert not any(role[right] for role in roles for right in rights)
+    members = "select count(*) from pg_auth_members where member = any($1::oid[])"
+    assert await owner.fetchval(members, [role["oid"] for role in roles]) == 0
 
 
 async def test_schema_at_once(postgres: Embedded, owner: asyncpg.Connection) -> None:
@@ -132,6 +166,8 @@ async def test_schema_at_once(postgres: Embedded, owner: asyncpg.Connection) -> 
         triggers = "select tgname, tgenabled from pg_trigger where not tgisinternal order by 1"
         assert [tuple(row) for row in await connections[0].fetch(triggers)] == [
             ("events_append_only", b"A"),
+            ("events_only_erased", b"A"),
+            ("events_unchanged", b"A"),
             ("heads_move_forward", b"A"),
             ("heads_stay", b"A"),
         ]

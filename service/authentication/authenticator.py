@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import asyncpg
 
+from events.database import borrowed
 from projections import sealed
 from projections.clients import Client, Secret
 from service import fields
@@ -23,7 +24,6 @@ from service.authentication.fetching import KeySets
 from service.authentication.remembered import Remembered
 from service.authentication.usage import Usage
 from service.credentials import Hasher, is_well_formed
-from service.database import borrowed
 from service.refusals import InvalidClient
 from service.rules.jwks import Jwk
 

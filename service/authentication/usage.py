@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import asyncpg
 
+from events.database import borrowed
 from events.log import Conn
-from service.database import borrowed
 
 INTERVAL_S = 5.0
 LIMIT = 10_000  # secrets between two writes

@@ -58,6 +58,12 @@ PARAMETERS: Mapping[str, Json] = {
             "pattern": f"^({idempotency.BARE}|{idempotency.QUOTED})$",
         },
     },
+    "LastEventId": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The `id` to go on behind, as browsers send it when they come back.",
+        "schema": {"type": "string"},
+    },
     "Language": {
         "name": "Accept-Language",
         "in": "header",
@@ -73,7 +79,11 @@ PARAMETERS: Mapping[str, Json] = {
     },
 }
 # headers that a route takes, known by what it says of a malformed one
-UNDERSTOOD: Mapping[type[Refusal], str] = {refusals.MalformedPrecondition: "Match", refusals.MalformedKey: "Key"}
+UNDERSTOOD: Mapping[type[Refusal], str] = {
+    refusals.MalformedPrecondition: "Match",
+    refusals.MalformedKey: "Key",
+    refusals.LogShorter: "LastEventId",
+}
 HEADERS: Mapping[str, Json] = {
     "X-Request-ID": {"description": "What the logs call this request.", "schema": {"type": "string", "minLength": 1}},
     "WWW-Authenticate": {
@@ -114,7 +124,7 @@ def schemas(routes: Sequence[Route]) -> Json:
     """The Structs of bodies: a request may have no field besides, and an answer leaves out only what has no value."""
     asked = [route.request for route in routes if route.request is not None]
     told = [
-        kind for route in routes for kind in route.answers.values() if kind is not None and not isinstance(kind, str)
+        kind for route in routes for kind in route.answers.values() if kind is not None and not isinstance(kind, tuple)
     ]
     _, requests = msgspec.json.schema_components(asked, ref_template=_SCHEMA + "{name}")
     _, answers = msgspec.json.schema_components([*told, Failure], ref_template=_SCHEMA + "{name}")

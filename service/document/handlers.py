@@ -55,6 +55,6 @@ async def style(request: web.Request) -> web.Response:
 
 ROUTES = [
     Route("GET", "/openapi.json", document, "This document", {HTTPStatus.OK: dict[str, Any]}, None),
-    Route("GET", "/docs", page, "This document for people", {HTTPStatus.OK: "text/html"}, None),
-    Route("GET", "/docs/style.css", style, "How that page looks", {HTTPStatus.OK: "text/css"}, None),
+    Route("GET", "/docs", page, "This document for people", {HTTPStatus.OK: ("text/html",)}, None),
+    Route("GET", "/docs/style.css", style, "How that page looks", {HTTPStatus.OK: ("text/css",)}, None),
 ]

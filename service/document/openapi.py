@@ -125,9 +125,8 @@ def _tag(route: Route) -> str:
 
 
 def _home(route: Route) -> str:
-    """The module of the handler, or the package whose handlers it is among."""
-    *_, package, module = route.handler.__module__.split(".")
-    return package if module == "handlers" else module
+    """The module of the handler, or the package that it is in."""
+    return route.handler.__module__.split(".")[1]
 
 
 def _in_path(route: Route) -> list[str]:
@@ -176,8 +175,8 @@ def _success(route: Route, status: HTTPStatus, routes: Sequence[Route]) -> Json:
     # nothing that makes nothing is answered twice
     names += ["Idempotency-Replayed"] if status == HTTPStatus.CREATED and _takes_keys(route) else []
     response: Json = {"description": status.phrase, "headers": components.headers(names)}
-    if isinstance(kind, str):
-        response["content"] = {kind: {"schema": {"type": "string"}}}
+    if isinstance(kind, tuple):
+        response["content"] = {media_type: {"schema": {"type": "string"}} for media_type in kind}
     elif kind is not None:
         response["content"] = {"application/json": components.content(kind)}
     if status == HTTPStatus.CREATED:

@@ -1,0 +1,314 @@
+"""
+Following the log: a tenant's, or that of all of them.
+
+Who follows has a position and asks for what comes after it. What it gets are records in their order without a gap, read
+from the log; it is never told anything by the doorbell alone. Without a doorbell it still looks every POLL_S.
+
+All who follow one tenant in a process share a `Tail`: new records are read and put into their form once, and the newest
+are kept within a bound. Who is further behind than that reads from the database, a bounded piece at a time. So a reader
+costs the same memory however slow it is, and nobody who writes waits for one who reads.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import NamedTuple
+
+import asyncpg
+
+from events import cloudevent, log
+from events.database import borrowed
+from events.doorbell import Doorbell
+from events.errors import CursorAhead, LogDamaged
+from events.log import Entry
+
+POLL_S = 1.0
+PIECE = 100  # records that are read at once for one follower
+_PIECE_BYTES = 64 * 1024  # of what is handed to a follower at once, if it is more than one record
+_KEPT_BYTES = 256 * 1024  # of a tail
+_KEPT_IN_ALL_BYTES = 32 * 1024 * 1024
+_TAILS_AT_ONCE = 100  # tenants whose news one statement reads
+_TENANTS_AT_ONCE, _OF_EACH = 10, 20  # for a follower of all
+_WOKEN_AT_ONCE = 25  # followers, before others have their turn
+_WAKING_S = 0.0001  # what a follower costs: so much rest is between two pieces of news of a tenant
+
+_logger = logging.getLogger(__name__)
+
+
+class Told(NamedTuple):
+    """A record as followers are told it: a CloudEvent (see `events.cloudevent`)."""
+
+    tenant_id: str
+    position: int
+    type: str
+    event: bytes
+
+
+def told(entry: Entry) -> Told:
+    """*entry* in the form for followers."""
+    kind, event = cloudevent.encode(entry)
+    return Told(entry.tenant_id, entry.position, kind, event)
+
+
+class Tail:
+    """The end of a tenant's log, shared by all who follow it in this process. Made by `Feed.tail`."""
+
+    def __init__(self, feed: "Feed", tenant_id: str, last: int) -> None:
+        self.tenant_id = tenant_id
+        self.last = last
+        self.followers = 0
+        self.rests_until = 0.0
+        self._feed = feed
+        self._recent: deque[Told] = deque()
+        self._size = 0
+        self._damage: LogDamaged | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def after(self, position: int, *, wait_s: float) -> Sequence[Told]:
+        """
+        The next records after *position*, nothing if there are none within *wait_s*.
+
+        Raises:
+            DatabaseAway: they could not be read now; ask again.
+            LogDamaged: the log has a gap here.
+        """
+        if position >= self.last and self._damage is None:
+            await self._news(wait_s)
+        if self._damage is not None:
+            raise self._damage
+        if position >= self.last:
+            return ()
+        oldest = self._recent[0].position if self._recent else self.last + 1
+        if position + 1 < oldest:
+            return await self._feed.read(self.tenant_id, position)
+        return _piece(islice(self._recent, position + 1 - oldest, None))
+
+    async def _news(self, wait_s: float) -> None:
+        news = asyncio.get_running_loop().create_future()
+        self._waiting.add(news)
+        try:
+            async with asyncio.timeout(wait_s):
+                await news
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(news)
+
+    def extend(self, entries: Sequence[Entry], kept_bytes: int) -> None:
+        """Add what was read after `last`; keep the newest, of *kept_bytes* at most."""
+        try:
+            news = _sound(self.last, entries)
+        except LogDamaged as damage:
+            self._damage = damage
+            return
+        self._recent.extend(news)
+        self._size += sum(len(one.event) for one in news)
+        while self._size > kept_bytes:
+            self._size -= len(self._recent.popleft().event)
+        self.last = news[-1].position
+
+    async def wake(self) -> None:
+        """Tell those who wait, some at a time: a thousand of them must not hold up everybody else."""
+        waiting, self._waiting = self._waiting, set()
+        for number, news in enumerate(waiting, 1):
+            if not news.done():
+                news.set_result(None)
+            if number % _WOKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+class Feed:
+    """
+    What is new in the log, for all who follow it in this process.
+
+    Args:
+        pool: connections of its own, so that followers take none from anybody.
+        timeout_s: the longest that a follower waits for the database.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, doorbell: Doorbell, *, timeout_s: float) -> None:
+        self._pool = pool
+        self._doorbell = doorbell
+        self._timeout_s = timeout_s
+        self._tails: dict[str, Tail] = {}
+        self._due: set[str] = set()
+        self._rung = asyncio.Event()
+        self._anything = asyncio.Event()
+        self.rings = 0
+
+    async def run(self) -> None:
+        """Read what is new until cancelled. A database that is away is asked again."""
+        clock = asyncio.get_running_loop().time
+        next_look = clock()
+        with self._doorbell.heard_by(self._hear):
+            while True:
+                try:
+                    if clock() >= next_look:
+                        next_look = clock() + POLL_S
+                        await self._look()
+                    await self._read_due()
+                except Exception as error:
+                    _logger.warning("feed_interrupted", exc_info=error)
+                    await asyncio.sleep(POLL_S / 2)
+                    continue
+                await self._rest(next_look - clock())
+
+    @asynccontextmanager
+    async def tail(self, tenant_id: str, position: int) -> AsyncIterator[Tail]:
+        """
+        Follow *tenant_id*, beginning after *position*.
+
+        Raises:
+            CursorAhead: the log ends before *position*.
+            DatabaseAway
+        """
+        tail = self._tails.get(tenant_id)
+        if tail is None or position > tail.last:
+            async with borrowed(self._pool, self._timeout_s) as connection:
+                last = (await log.positions(connection, [tenant_id])).get(tenant_id, 0)
+            if position > last:
+                raise CursorAhead(f"the log ends at position {last}")
+            tail = self._tails.setdefault(tenant_id, Tail(self, tenant_id, last))
+        tail.followers += 1
+        try:
+            yield tail
+        finally:
+            tail.followers -= 1
+            if not tail.followers:
+                del self._tails[tenant_id]
+
+    async def read(self, tenant_id: str, position: int) -> Sequence[Told]:
+        """
+        Some of the records after *position*, from the log itself.
+
+        Raises:
+            DatabaseAway, LogDamaged
+        """
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            entries = (await log.news(connection, {tenant_id: position}, limit=PIECE)).get(tenant_id, [])
+        return _piece(_sound(position, entries))
+
+    async def read_all(self, cursor: Mapping[str, int], since: str) -> Sequence[Told]:
+        """
+        Some of the records after *cursor*, of any tenant, in the tenants' order behind *since*.
+
+        Raises:
+            DatabaseAway, LogDamaged
+        """
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            found = await log.news_of_all(connection, cursor, since=since, tenants=_TENANTS_AT_ONCE, limit=_OF_EACH)
+        return _piece(one for tenant, entries in found.items() for one in _sound(cursor.get(tenant, 0), entries))
+
+    async def positions(self, *, limit: int) -> dict[str, int]:
+        """
+        Where the logs of all tenants end, those of *limit* tenants at most.
+
+        Raises:
+            DatabaseAway
+        """
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            return await log.all_positions(connection, limit=limit)
+
+    async def anything(self, rings: int, *, wait_s: float) -> None:
+        """
+        Return when something may be new in any tenant since `rings` was *rings*, or after *wait_s*.
+
+        That is every POLL_S at the latest.
+        """
+        if self.rings != rings:
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._anything.wait()
+        except TimeoutError:
+            pass
+
+    def _hear(self, tenants: Collection[str] | None) -> None:
+        self._due |= self._tails.keys() if tenants is None else self._tails.keys() & set(tenants)
+        self._announce()
+
+    def _announce(self) -> None:
+        self.rings += 1
+        self._rung.set()
+        self._anything.set()
+        self._anything.clear()
+
+    async def _look(self) -> None:
+        """The poll: whose log is longer than what was read of it?"""
+        self._announce()
+        if self._tails:
+            async with borrowed(self._pool, self._timeout_s) as connection:
+                positions = await log.positions(connection, self._tails)
+            self._due |= {
+                tenant_id
+                for tenant_id, position in positions.items()
+                if tenant_id in self._tails and position > self._tails[tenant_id].last
+            }
+
+    async def _read_due(self) -> None:
+        while tails := self._next():
+            async with borrowed(self._pool, self._timeout_s) as connection:
+                found = await log.news(connection, {tail.tenant_id: tail.last for tail in tails}, limit=PIECE)
+            kept_bytes = min(_KEPT_BYTES, _KEPT_IN_ALL_BYTES // max(len(self._tails), 1))
+            for tail in tails:
+                entries = found.get(tail.tenant_id)
+                if not entries:
+                    continue
+                if len(entries) == PIECE:
+                    self._due.add(tail.tenant_id)
+                tail.extend(entries, kept_bytes)
+                tail.rests_until = asyncio.get_running_loop().time() + tail.followers * _WAKING_S
+                await tail.wake()
+
+    def _next(self) -> list[Tail]:
+        """Tails that are due and have rested; they are due no more."""
+        now = asyncio.get_running_loop().time()
+        self._due &= self._tails.keys()
+        ready = (tenant_id for tenant_id in self._due if self._tails[tenant_id].rests_until <= now)
+        tails = [self._tails[tenant_id] for tenant_id in islice(ready, _TAILS_AT_ONCE)]
+        self._due -= {tail.tenant_id for tail in tails}
+        return tails
+
+    async def _rest(self, look_s: float) -> None:
+        """Until the bell rings, the next look is due, or a tail that is due has rested."""
+        now = asyncio.get_running_loop().time()
+        rests_s = [self._tails[tenant_id].rests_until - now for tenant_id in self._due & self._tails.keys()]
+        self._rung.clear()
+        try:
+            async with asyncio.timeout(max(min([look_s, *rests_s]), 0)):
+                await self._rung.wait()
+        except TimeoutError:
+            pass
+
+
+def _sound(after: int, entries: Sequence[Entry]) -> list[Told]:
+    """
+    *entries* as followers are told them, up to where they do not go on from position *after* without a gap.
+
+    Raises:
+        LogDamaged: that is at once.
+    """
+    news = list[Told]()
+    for entry in entries:
+        try:
+            log.require_next(after + len(news), entry)
+            news.append(told(entry))
+        except LogDamaged:
+            if news:
+                break
+            raise
+    return news
+
+
+def _piece(news: Iterable[Told]) -> list[Told]:
+    """The first of *news*, as much as is handed over at once."""
+    taken, size = list[Told](), 0
+    for one in news:
+        size += len(one.event)
+        if taken and size > _PIECE_BYTES:
+            break
+        taken.append(one)
+    return taken

@@ -1,0 +1,1 @@
+"""What auditors see: the stream of records, the log as a list, and the proof that it is whole."""

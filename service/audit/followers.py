@@ -1,0 +1,106 @@
+"""
+Who follows the log over HTTP: so many at once, none for longer than its token, and none who does not read.
+
+A follower costs a process one connection, what that connection buffers (64 KiB, and one piece that is being sent), and
+its share of a `Tail`. That is all, whether it reads or not.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from aiohttp import web
+
+from service.refusals import RETRY_AFTER_S, TooManyFollowers
+
+STALL_S = 10.0  # so long what is sent may wait to be read
+
+_logger = logging.getLogger(__name__)
+
+
+class CutOff(Exception):
+    """The follower does not read, or is gone. It may come back and go on from where it was."""
+
+
+class Followers:
+    """
+    The places for followers.
+
+    Args:
+        limit: of them all; one tenant's may take half of the places.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: Counter[str] = Counter()
+        self._ends: set[asyncio.Timeout] = set()
+
+    @contextmanager
+    def place(self, tenant_id: str) -> Iterator[None]:
+        """
+        A place for a follower whose token is of *tenant_id*.
+
+        Raises:
+            TooManyFollowers
+        """
+        if self._taken.total() >= self._limit or self._taken[tenant_id] >= max(self._limit // 2, 1):
+            raise TooManyFollowers(headers={"Retry-After": str(RETRY_AFTER_S)})
+        self._taken[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._taken[tenant_id] -= 1
+            if not self._taken[tenant_id]:
+                del self._taken[tenant_id]
+
+    @asynccontextmanager
+    async def until(self, left_s: float) -> AsyncIterator[None]:
+        """Cut what follows short after *left_s*, or when all are sent home."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(loop.time() + left_s) as end:
+                self._ends.add(end)
+                try:
+                    yield
+                finally:
+                    self._ends.discard(end)
+        except TimeoutError:
+            pass
+
+    def send_home(self) -> None:
+        """The service stops: each stream ends now. Who follows goes on elsewhere."""
+        now = asyncio.get_running_loop().time()
+        for end in list(self._ends):
+            end.reschedule(now)
+
+
+async def send(request: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
+    """
+    Send *chunk* to a follower who reads.
+
+    Raises:
+        CutOff: he did not read for STALL_S, or is gone.
+    """
+    try:
+        async with asyncio.timeout(STALL_S):
+            await response.write(chunk)
+    except TimeoutError:
+        _logger.info("follower_cut_off", extra={"remote": request.remote})
+        if request.transport is not None:
+            request.transport.abort()  # what waits to be read goes too
+        raise CutOff from None
+    except ConnectionError:
+        raise CutOff from None
+
+
+def require_presence(request: web.Request) -> None:
+    """
+    Make sure that the follower is still there: his place is for somebody else.
+
+    Raises:
+        CutOff
+    """
+    if request.transport is None or request.transport.is_closing():
+        raise CutOff
