@@ -157,6 +157,16 @@ class SecretDeleted(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, 
     secret_id: str
 
 
+class SecretsErased(ClientEvent, frozen=True, kw_only=True, omit_defaults=True, tag="SecretsErased"):
+    """
+    The sealed hashes of a deleted client's secrets are gone: the private parts of the records with `event_ids`.
+
+    What their bodies say of them, and so the chain, stays as it was.
+    """
+
+    event_ids: tuple[str, ...]
+
+
 Event = (
     ClientRegistered
     | ClientCloned
@@ -169,4 +179,5 @@ Event = (
     | SecretRotated
     | SecretDeactivated
     | SecretDeleted
+    | SecretsErased
 )

@@ -6,7 +6,6 @@ The error tree.
     │   └── OutcomeUnknown    it went away during COMMIT, and it could not be asked since
     ├── LogDamaged            what the log holds cannot be so
     │   ├── OutOfOrder        an event cannot follow the state before it
-    │   ├── ChainBroken       a record's digest does not follow from the one before
     │   ├── RecordMissing     a position has no record, though later ones have
     │   └── NoRecord          what stands at a position is no record
     ├── NoCloudEvent          a text is no CloudEvent with a record in it
@@ -35,10 +34,6 @@ class LogDamaged(MitosisError):
 
 class OutOfOrder(LogDamaged):
     """An event cannot follow the state that the events before it lead to."""
-
-
-class ChainBroken(LogDamaged):
-    """A record's digest does not follow from the record and the digest before it."""
 
 
 class RecordMissing(LogDamaged):

@@ -251,3 +251,11 @@ async def find(conn: Conn, wanted: Iterable[tuple[str, str]]) -> set[str]:
     """Those of the (tenant, event id) pairs that are in the log, by event id."""
     tenants, ids = zip(*wanted, strict=True)
     return {row["event_id"] for row in await conn.fetch(_FIND, tenants, ids)}
+
+
+_ERASE = "update events set private = null where tenant_id = $1 and event_id = any($2::text[])"
+
+
+async def erase(conn: Conn, tenant_id: str, event_ids: Sequence[str]) -> None:
+    """Take private parts away, as the role mitosis_eraser, and only a deleted client's. Digests do not cover them."""
+    await conn.execute(_ERASE, tenant_id, event_ids)

@@ -21,6 +21,7 @@ from events.client import (
     SecretDeactivated,
     SecretDeleted,
     SecretRotated,
+    SecretsErased,
     Status,
     with_change,
 )
@@ -64,6 +65,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[Secret, ...] = ()
     cloned_from: str | None = None
     deleted_at: datetime | None = None
+    erased_at: datetime | None = None
 
 
 def apply(client: Client | None, record: Record) -> Client:
@@ -79,8 +81,8 @@ def apply(client: Client | None, record: Record) -> Client:
         match record.data:
             case ClientRegistered() | ClientCloned() as event:
                 return _begin(record, event)
-    elif client is not None and client.deleted_at is None and record.client_version == client.version + 1:
-        changed = _change(client, record)
+    elif client is not None and record.client_version == client.version + 1:
+        changed = _change(client, record) if client.deleted_at is None else _change_deleted(client, record)
         if changed is not None:
             return replace(changed, version=record.client_version, updated_at=record.time)
     raise OutOfOrder(
@@ -138,6 +140,11 @@ def _change(client: Client, record: Record) -> Client | None:  # noqa: PLR0911 (
             return replace(client, secrets=_without(client, (secret_id,)))
         case _:
             return None
+
+
+def _change_deleted(client: Client, record: Record) -> Client | None:
+    """*client*, which was deleted, with what the event changes; None where nothing like it can happen any more."""
+    return replace(client, erased_at=record.time) if isinstance(record.data, SecretsErased) else None
 
 
 def _without(client: Client, secret_ids: tuple[str, ...]) -> tuple[Secret, ...]:

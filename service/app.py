@@ -10,8 +10,9 @@ from events.doorbell import Doorbell
 from events.feed import Feed
 from service import client_secrets, clients, health, idempotency, requests, routes
 from service.access import labelled, observed
-from service.audit import stream
+from service.audit import proof, stream
 from service.audit.followers import Followers
+from service.audit.heads import HeadSigner
 from service.authentication import handlers as authentication
 from service.authentication.authenticator import Authenticator
 from service.authentication.fetching import KeySets
@@ -86,6 +87,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             await usage.close()
             hasher.close()
 
+    app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), asyncio.Semaphore(proof.AT_ONCE)
     app[stream.FOLLOWERS] = followers = Followers(config.followers)
 
     async def send_home(_app: web.Application) -> None:
@@ -95,7 +97,13 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
     app.on_shutdown.append(send_home)
     app.cleanup_ctx.append(resources)
     table = (
-        clients.ROUTES + client_secrets.ROUTES + stream.ROUTES + authentication.ROUTES + health.ROUTES + document.ROUTES
+        clients.ROUTES
+        + client_secrets.ROUTES
+        + stream.ROUTES
+        + proof.ROUTES
+        + authentication.ROUTES
+        + health.ROUTES
+        + document.ROUTES
     )
     app[document.PAGES] = document.pages(table, config.base_path)
     routes.add(app, table, config.base_path)

@@ -102,3 +102,9 @@ class DeleteSecret(Command, frozen=True, kw_only=True):
     """Stop a secret from working, and take it off the list."""
 
     secret_id: str
+
+
+class EraseSealed(Command, frozen=True, kw_only=True):
+    """Take the private parts of these events of a deleted client away."""
+
+    event_ids: tuple[str, ...]

@@ -1,15 +1,19 @@
-"""What every session of the service has in common."""
+"""What every session with the database has in common, and how the database is named to people."""
+
+from urllib.parse import urlsplit
 
 import asyncpg
 
 from events.log import Conn
 
 SERVICE_ROLE = "mitosis_service"
+CONSUMER_ROLE = "mitosis_consumer"
+ERASER_ROLE = "mitosis_eraser"
 
 
-def session_settings(timeout_s: float, lock_timeout_s: float) -> dict[str, str]:
+def session_settings(timeout_s: float, lock_timeout_s: float, role: str = SERVICE_ROLE) -> dict[str, str]:
     """
-    What a session of the service starts with.
+    What a session in *role* starts with.
 
     The role is set for the whole session, whoever logged in. The time limits are the server's half of never hanging: a
     process that dies or sleeps amid a transaction lets go of its heads.
@@ -17,7 +21,7 @@ def session_settings(timeout_s: float, lock_timeout_s: float) -> dict[str, str]:
     limit_ms = str(int(timeout_s * 1000))
     return {
         "application_name": "mitosis",
-        "role": SERVICE_ROLE,
+        "role": role,
         "statement_timeout": limit_ms,
         "lock_timeout": str(int(lock_timeout_s * 1000)),
         "idle_in_transaction_session_timeout": limit_ms,
@@ -43,3 +47,19 @@ def open_pool(url: str, *, size: int, timeout_s: float, lock_timeout_s: float | 
 
 async def _keep(_connection: Conn) -> None:
     """Sessions hold no state between two uses, so giving one back costs no round trip."""
+
+
+def name_of(url: str) -> str:
+    """The database that *url* names, without a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "localhost", parts.port or 5432
+    except ValueError:
+        return "of MITOSIS_DATABASE_URL"
+    return f"{host}:{port}{parts.path}"
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what *error* says, for whoever runs the command."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -22,6 +22,7 @@ from events.client import (
     SecretDeactivated,
     SecretDeleted,
     SecretRotated,
+    SecretsErased,
     SettingsChange,
     Status,
     with_change,
@@ -34,6 +35,7 @@ from service.commands import (
     DeactivateSecret,
     DeleteClient,
     DeleteSecret,
+    EraseSealed,
     RegisterClient,
     RotateSecret,
     SealedSecret,
@@ -81,6 +83,8 @@ def decide(client: Client | None, command: Command, now: datetime) -> Decision:
     """
     if isinstance(command, RegisterClient):
         return _register(client, command)
+    if isinstance(command, EraseSealed):
+        return _erase(client, command)
     if client is None or client.deleted_at is not None:
         raise ClientNotFound
     if command.expected_version not in (None, client.version):
@@ -142,6 +146,12 @@ def _register(client: Client | None, command: RegisterClient) -> Decision:
     secret, private = _issue(command.settings, command.sealed, command.event_id)
     event = ClientRegistered(id=command.id, status=command.status, settings=command.settings, secret=secret)
     return Decision(command.reads, (event,), private)
+
+
+def _erase(client: Client | None, command: EraseSealed) -> Decision:
+    if client is None or client.deleted_at is None:
+        raise ClientNotFound  # of a client that is there, the hashes are in use
+    return Decision(client.client_id, (SecretsErased(event_ids=command.event_ids),))
 
 
 def _clone(source: Client, command: CloneClient) -> Decision:

@@ -212,6 +212,12 @@ class TooManyHashes(Refusal):
     code = 429001
 
 
+class TooManyVerifications(Refusal):
+    """Other logs are being verified at this moment; try again shortly."""
+
+    code = 429002
+
+
 class LineFull(Refusal):
     """Too many changes are waiting at this moment; try again shortly."""
 

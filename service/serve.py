@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -16,6 +15,7 @@ from service import demo, embedded, home, logs, schema
 from service.app import build
 from service.bearer import Tokens
 from service.config import Config
+from service.database import name_of, reason
 from service.requests import READS
 from service.routes import TOKENS
 from service.runner import Runner
@@ -90,15 +90,15 @@ async def _prepare(config: Config, *, login: bool) -> None:
     try:
         connection = await asyncpg.connect(url, timeout=config.database_timeout_s)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotServe(f"the database {_where(url)} cannot be connected to: {_reason(error)}") from error
+        raise CannotServe(f"the database {name_of(url)} cannot be connected to: {reason(error)}") from error
     try:
         if connection.get_server_version().major < _OLDEST:
-            raise CannotServe(f"the database {_where(url)} is older than PostgreSQL {_OLDEST}")
+            raise CannotServe(f"the database {name_of(url)} is older than PostgreSQL {_OLDEST}")
         await schema.apply(connection)
         if login:
             await connection.execute("alter role mitosis_service login")
     except asyncpg.PostgresError as error:
-        raise CannotServe(f"schema.sql cannot be applied to {_where(url)}: {_reason(error)}") from error
+        raise CannotServe(f"schema.sql cannot be applied to {name_of(url)}: {reason(error)}") from error
     finally:
         await connection.close(timeout=config.database_timeout_s)
 
@@ -111,22 +111,7 @@ async def _check(app: web.Application, config: Config) -> None:
     except (DatabaseAway, asyncpg.PostgresError) as error:
         cause = error.__cause__ or error
         url = config.database_url or ""
-        raise CannotServe(f"the service cannot use the database {_where(url)}: {_reason(cause)}") from error
-
-
-def _where(url: str) -> str:
-    """The database that *url* names, without a password."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "localhost", parts.port or 5432
-    except ValueError:
-        return "of MITOSIS_DATABASE_URL"
-    return f"{host}:{port}{parts.path}"
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise CannotServe(f"the service cannot use the database {name_of(url)}: {reason(cause)}") from error
 
 
 def _greet(runner: web.AppRunner, config: Config, tokens: Tokens, *, has_demo: bool) -> None:

@@ -19,9 +19,9 @@ from events.client import (
     Event,
     SettingsChange,
 )
-from events.fault import Kind
 from events.log import Entry, Head
 from events.record import SCHEMA_VERSION, Actor, Record, decode, encode
+from events.verification.fault import Kind
 from tests.callers import EXAMPLE
 
 TENANT = "acme"

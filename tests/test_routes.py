@@ -18,7 +18,7 @@ from service.signing import load_key
 from tests.callers import Api
 from tests.laws import check
 
-PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/style.css"}
+PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/style.css", "/.well-known/jwks.json"}
 NOBODYS = "app-00000000000000000000000000"
 NOBODYS_SECRET = "00000000000000000000000000"
 STRANGE_ROLES = ("security_admin", "Admin", "ADMIN", "administrator", "admin ", "admin,auditor", "")

@@ -25,6 +25,11 @@ PATH_PARAMETERS: Mapping[str, Json] = {
         "schema": {"type": "string", "pattern": f"^{CLIENT_ID}$"},
         "example": examples.CLIENT_ID,
     },
+    "tenant_id": {
+        "description": "The tenant.",
+        "schema": {"type": "string", "pattern": f"^{TENANT_ID}$"},
+        "example": examples.TENANT_ID,
+    },
     "secret_id": {
         "description": "The secret's id, which is no secret.",
         "schema": {"type": "string", "pattern": ULID},

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
 
+from events.chain import genesis
+from service.audit.heads import Jwk, JwkSet
+from service.audit.proof import HashChain, SignedHead, VerificationRequest, VerificationResult
 from service.authentication.handlers import AuthenticatedClient, Presented
 from service.client_secrets import AddedSecret, NewSecret, RotatedSecret, SecretItem, Secrets
 from service.envelope import Answer, Failure, Listing, Pagination
@@ -25,12 +29,15 @@ from service.shapes import (
     Update,
 )
 
+TENANT_ID = "demo"
 CLIENT_ID = "app-demo"  # the one that `mitosis serve` plants
 EVENT_ID = "01KJM2ZD40EXAMP1EEVENT0000"  # which is a secret's id too
 
 _NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 _SOURCE = "01KJM2W0R0EXAMP1EC11ENT000"
 _CLONE = "01KJM2ZD40EXAMP1EC10NE0000"
+_DIGEST = sha256(b"an example").hexdigest()
+_KID = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 _SECRET = "secret_" + "EXAMPLE" * 7
 _NAME = "My Application (clone)"
 
@@ -53,7 +60,7 @@ _item = Item(
     **{**_told, "name": _NAME},
     id=_CLONE,
     client_id=f"app-{_CLONE.lower()}",
-    tenant_id="demo",
+    tenant_id=TENANT_ID,
     is_confidential=True,
     secret_last_four=_SECRET[-4:],
     created_at=_NOW,
@@ -120,6 +127,33 @@ _EXAMPLES: Mapping[Any, msgspec.Struct] = {
     Answer[RotatedSecret]: _answer(
         RotatedSecret(client_id=CLIENT_ID, new_secret=_SECRET, rotated_at=_NOW), "The secret was rotated."
     ),
+    Answer[SignedHead]: _answer(
+        SignedHead(
+            tenant_id=TENANT_ID, position=42, digest=_DIGEST, time=_NOW, head="eyJhbGciOi...fQ.eyJkaWdl...In0.q1Zs...Dw"
+        )
+    ),
+    Answer[HashChain]: _answer(
+        HashChain(
+            tenant_id=TENANT_ID,
+            log_count=42,
+            start_hash=genesis(TENANT_ID).hex(),
+            end_hash=_DIGEST,
+            is_valid=True,
+            verified_at=_NOW,
+        )
+    ),
+    VerificationRequest: VerificationRequest(tenant_id=TENANT_ID),
+    Answer[VerificationResult]: _answer(
+        VerificationResult(
+            valid=False,
+            checked_count=42,
+            first_hash=sha256(b"first").hexdigest(),
+            last_hash=_DIGEST,
+            broken_at=17,
+            message="The record at position 17 was altered: its body does not give its digest.",
+        )
+    ),
+    JwkSet: JwkSet(keys=[Jwk(kty="OKP", crv="Ed25519", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", kid=_KID)]),
     Answer[Health]: _answer(Health("ok")),
 }
 

@@ -24,10 +24,18 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from service.embedded.cluster import POLL_S, Cluster, is_postgres
-from service.embedded.installation import DATABASE, EmbeddedUnavailable, bundled, create_data, installed, last_lines
+from service.embedded.installation import (
+    DATABASE,
+    EmbeddedUnavailable,
+    Installation,
+    bundled,
+    create_data,
+    installed,
+    last_lines,
+)
 from service.embedded.sockets import PORT, SOCKET, remove_private, socket_directory
 
-__all__ = ["DATABASE", "PORT", "SOCKET", "Embedded", "EmbeddedUnavailable", "bundled", "start"]
+__all__ = ["DATABASE", "PORT", "SOCKET", "Embedded", "EmbeddedUnavailable", "bundled", "start", "url_of_running"]
 
 READY_S = 60.0
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
@@ -73,8 +81,7 @@ class Embedded:
 
     def url(self, user: str, database: str = DATABASE) -> str:
         """The DSN of *database* for *user*, as asyncpg takes it."""
-        host = quote(str(self._sockets))
-        return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?host={host}&port={PORT}"
+        return _url(self._sockets, user, database)
 
     def stop(self) -> None:
         """
@@ -105,6 +112,24 @@ class Embedded:
     def _retire(self) -> None:
         self._process.wait()
         remove_private(self._sockets)
+
+
+def _url(sockets: Path, user: str, database: str) -> str:
+    host = quote(str(sockets))
+    return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?host={host}&port={PORT}"
+
+
+def url_of_running(home: Path, user: str) -> str | None:
+    """The DSN for *user* of the server that runs on *home*, whoever started it; None where none does."""
+    data = home.resolve() / "postgres"
+    if not data.exists():
+        return None
+    status = data.stat()
+    cluster = Cluster(data, Installation(Path(), status.st_uid, status.st_gid))
+    record = cluster.record()
+    if not cluster.owns(cluster.recorded_pid()) or [line.strip() for line in record[7:8]] != ["ready"]:
+        return None
+    return _url(Path(record[4]), user, DATABASE)
 
 
 def start(home: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None) -> Embedded:

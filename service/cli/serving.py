@@ -1,47 +1,19 @@
-"""The command line: `mitosis serve` and `mitosis token`."""
+"""`mitosis serve` and `mitosis token`."""
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 import msgspec
 
-from events.errors import MitosisError
 from service import serve
 from service.bearer import ROLES, Tokens, is_tenant_id
+from service.cli.parser import Commands
 from service.config import ConfigError, from_environment, seconds
 from service.signing import load_key
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 for what went wrong, 2 for a command that was not understood."""
-    parsed = _parser().parse_args(arguments)
-    try:
-        parsed.run(parsed)
-    except MitosisError as error:
-        sys.stderr.write(f"mitosis: {error}\n")
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"mitosis: {where}{error.strerror or error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="mitosis", description="An event-sourced, multi-tenant registry of OAuth clients.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
     serving = commands.add_parser(
         "serve",
         help="serve the HTTP API",
@@ -62,7 +34,6 @@ def _parser() -> _Parser:
     token.add_argument("--subject", help="who its bearer is (ops@TENANT)")
     token.add_argument("--ttl", default="1h", help="how long it is good for, such as 15m (%(default)s)")
     token.set_defaults(run=_token)
-    return parser
 
 
 def _serve(parsed: argparse.Namespace) -> None:

@@ -1,0 +1,70 @@
+"""How a command comes to the database: the one that is configured, or the service's own, whether it runs or not."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+
+from events.errors import MitosisError
+from service import embedded, home, schema
+from service.config import Config
+from service.database import name_of, reason
+
+_CONNECT_S = 10.0
+
+
+class CannotConnect(MitosisError):
+    """A command cannot work with the database. The message says why, in one line."""
+
+
+@contextmanager
+def database(config: Config) -> Iterator[str]:
+    """
+    The DSN of the database, as its owner.
+
+    An embedded one that no service runs is started, and stopped in the end.
+
+    Raises:
+        MitosisError: there is none.
+    """
+    if config.database_url is not None:
+        yield config.owner_database_url or config.database_url
+        return
+    running = embedded.url_of_running(config.home, "postgres")
+    if running is not None:
+        yield running
+        return
+    if not (config.home / "postgres").exists():
+        raise CannotConnect(
+            f"there is no database: neither MITOSIS_DATABASE_URL names one, nor is one in {config.home}"
+        )
+    with home.hold(config.home) as held:
+        server = embedded.start(held)
+        try:
+            yield server.url("postgres")
+        finally:
+            server.stop()
+
+
+@asynccontextmanager
+async def connected(url: str, role: str, command: str) -> AsyncIterator[asyncpg.Connection]:
+    """
+    A session in *role*, named for the *command* that it is for.
+
+    Raises:
+        CannotConnect: it cannot be had, or the schema is older than this code.
+    """
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=_CONNECT_S, server_settings={"application_name": f"mitosis {command}", "role": role}
+        )
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotConnect(f"the database {name_of(url)} cannot be used as {role}: {reason(error)}") from error
+    try:
+        if await schema.current(connection) < schema.version():
+            raise CannotConnect(f"the schema of {name_of(url)} is older than this program; start the service once")
+        yield connection
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+        raise CannotConnect(f"the database {name_of(url)} went away: {reason(error)}") from error
+    finally:
+        await connection.close(timeout=_CONNECT_S)
