@@ -68,7 +68,7 @@ def encode(entry: Entry) -> tuple[str, bytes]:
     """
     try:
         outline = _outline(entry.body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NoRecord(f"there is no record at position {entry.position} of tenant {entry.tenant_id}") from None
     if b"\n" in entry.body or b"\r" in entry.body:
         raise NoRecord(f"the record at position {entry.position} of tenant {entry.tenant_id} is not in canonical form")
@@ -96,7 +96,7 @@ def decode(line: bytes | str) -> Entry:
         event = _decode(line)
         digest = bytes.fromhex(event.digest)
         position = _place(event.data).position
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NoCloudEvent(f"no CloudEvent with a record: {error}") from None
     if not event.source.startswith(_SOURCE):
         raise NoCloudEvent("no CloudEvent of a tenant's log: its source is another")

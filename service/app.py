@@ -10,7 +10,7 @@ from events.doorbell import Doorbell
 from events.feed import Feed
 from service import client_secrets, clients, health, idempotency, requests, routes
 from service.access import labelled, observed
-from service.audit import proof, stream
+from service.audit import logs, proof, stream
 from service.audit.followers import Followers
 from service.audit.heads import HeadSigner
 from service.authentication import handlers as authentication
@@ -88,6 +88,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             hasher.close()
 
     app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), asyncio.Semaphore(proof.AT_ONCE)
+    app[logs.COUNTING] = asyncio.Semaphore(logs.AT_ONCE)
     app[stream.FOLLOWERS] = followers = Followers(config.followers)
 
     async def send_home(_app: web.Application) -> None:
@@ -100,6 +101,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
         clients.ROUTES
         + client_secrets.ROUTES
         + stream.ROUTES
+        + logs.ROUTES
         + proof.ROUTES
         + authentication.ROUTES
         + health.ROUTES

@@ -28,9 +28,11 @@ def session_settings(timeout_s: float, lock_timeout_s: float, role: str = SERVIC
     }
 
 
-def open_pool(url: str, *, size: int, timeout_s: float, lock_timeout_s: float | None = None) -> asyncpg.Pool:
+def open_pool(
+    url: str, *, size: int, timeout_s: float, lock_timeout_s: float | None = None, role: str = SERVICE_ROLE
+) -> asyncpg.Pool:
     """
-    A pool of at most *size* sessions of the service, connected when first needed.
+    A pool of at most *size* sessions in *role*, connected when first needed.
 
     A statement ends after *timeout_s*, one that waits for a lock after *lock_timeout_s* (the same where it is None).
     """
@@ -40,7 +42,7 @@ def open_pool(url: str, *, size: int, timeout_s: float, lock_timeout_s: float | 
         max_size=size,
         max_inactive_connection_lifetime=60,
         timeout=timeout_s,
-        server_settings=session_settings(timeout_s, lock_timeout_s or timeout_s),
+        server_settings=session_settings(timeout_s, lock_timeout_s or timeout_s, role),
         reset=_keep,
     )
 

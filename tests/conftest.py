@@ -21,6 +21,7 @@ from service.embedded import Embedded
 from service.routes import TOKENS
 from service.runner import Runner
 from tests.callers import Api
+from tests.commands import mitosis as mitosis  # noqa: PLC0414 (a fixture)
 from tests.leaks import WITNESS
 
 

@@ -1,5 +1,7 @@
-"""Clients that no request could make: written to the log as an older version of the rules would have let them in."""
+"""What no request could do: clients that an older version of the rules would have let in, and a log without defence."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,3 +49,18 @@ async def plant(
             client = msgspec.structs.replace(client, deleted_at=record.time)
         await save(connection, [client])
     return client
+
+
+_TRIGGERS = ("events_append_only", "events_unchanged", "events_only_erased")
+
+
+@asynccontextmanager
+async def defenceless(owner: Conn) -> AsyncIterator[None]:
+    """Within this, the owner may do to records what is refused otherwise: a table that somebody has in hand."""
+    for trigger in _TRIGGERS:
+        await owner.execute(f"alter table events disable trigger {trigger}")
+    try:
+        yield
+    finally:
+        for trigger in _TRIGGERS:
+            await owner.execute(f"alter table events enable always trigger {trigger}")

@@ -16,7 +16,8 @@ from service.signing import load_key
 from tests.conftest import prepare
 from tests.leaks import WITNESS
 
-_COMMAND = (sys.executable, "-c", "from service.cli import main; raise SystemExit(main())", "serve", "--port", "0")
+MAIN = "from service.cli import main; raise SystemExit(main())"
+_COMMAND = (sys.executable, "-c", MAIN, "serve", "--port", "0")
 _GREETING = b"Mitosis serves "
 _START_S = 30
 _STOP_S = 40

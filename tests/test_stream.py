@@ -15,6 +15,7 @@ from service.audit.cursor import pack
 from service.audit.stream import TYPES
 from tests.callers import NDJSON, Api
 from tests.laws import check
+from tests.planting import defenceless
 from tests.streams import PATH, Seen, following
 from tests.waiting import until
 
@@ -162,7 +163,7 @@ async def test_all_tenants(api: Api, tenant: str) -> None:
     admins = [api.as_role("admin", f"{tenant}-{number}") for number in range(5)]
     root = api.as_role("super_admin", tenant)
     ours = [f"/tenants/{tenant}-{number}" for number in range(5)]
-    start = (await root.get(PATH, params={"tenant_id": "*", "limit": "1"})).headers["Last-Event-ID"]
+    start = (await root.get(PATH, params={"tenant_id": "*", "after": "0", "limit": "1"})).headers["Last-Event-ID"]
     while True:
         page = await root.get(PATH, params={"tenant_id": "*", "limit": "1000", "after": start})
         if page.headers["Last-Event-ID"] == start:
@@ -325,11 +326,8 @@ async def test_a_damaged_log(api: Api, tenant: str, owner: asyncpg.Connection) -
     source = (await api.register())["client_id"]
     for _ in range(3):
         await api.clone(source)
-    await owner.execute("alter table events disable trigger events_append_only")
-    try:
+    async with defenceless(owner):
         await owner.execute("delete from events where tenant_id = $1 and position = 3", tenant)
-    finally:
-        await owner.execute("alter table events enable always trigger events_append_only")
 
     assert [line["data"]["position"] for line in (await api.get(PATH, params={"limit": "2"})).body] == [1, 2]
     reply = await api.get(PATH, params={"after": "2"})

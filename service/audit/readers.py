@@ -11,6 +11,7 @@ from service.audit import cursor
 
 ALL = "*"
 _TENANTS_LIMIT = 5000  # more than a cursor holds
+_BEGINNING = ("", "0")
 _REST_S = 0.05  # between two pieces for a follower of all tenants
 
 
@@ -117,7 +118,7 @@ class AllTenants:
 @asynccontextmanager
 async def reading(feed: Feed, tenant_id: str, after: str) -> AsyncIterator[Reader]:
     """
-    A reader of *tenant_id*, or of ALL, that begins behind the id *after*, or at the beginning where that is empty.
+    A reader of *tenant_id*, or of ALL, that begins behind the id *after*; empty or 0 is the beginning.
 
     Raises:
         ValueError: *after* is no such id.
@@ -125,7 +126,7 @@ async def reading(feed: Feed, tenant_id: str, after: str) -> AsyncIterator[Reade
         CursorOverflow, DatabaseAway
     """
     if tenant_id == ALL:
-        positions = cursor.unpack(after) if after else {}
+        positions = {} if after in _BEGINNING else cursor.unpack(after)
         reached = await feed.positions(limit=_TENANTS_LIMIT)
         if len(cursor.pack(reached | positions)) > cursor.LONGEST:
             raise CursorOverflow

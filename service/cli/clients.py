@@ -60,7 +60,7 @@ async def _erase_all(url: str, parsed: argparse.Namespace) -> None:
                 clients += len(doomed)
                 hashes += sum(len(one.event_ids) for one in doomed)
     verb = "would be erased" if parsed.dry_run else "erased"
-    sys.stdout.write(f"{hashes} hashes of {clients} clients {verb}\n")
+    sys.stdout.write(f"{_counted(hashes, 'hash', 'hashes')} of {_counted(clients, 'client', 'clients')} {verb}\n")
 
 
 def _say(tenant_id: str, one: Sealed, *, dry_run: bool) -> None:
@@ -68,3 +68,7 @@ def _say(tenant_id: str, one: Sealed, *, dry_run: bool) -> None:
         f"{'would erase' if dry_run else 'erased'} {len(one.event_ids)} of {one.client_id} in {tenant_id}\n"
     )
     sys.stdout.flush()
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"

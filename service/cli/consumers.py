@@ -7,14 +7,18 @@ import sys
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from events import checkpoints
 from events.checkpoints import Standing
 from events.errors import MitosisError
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands, position
+from service.cli.printing import plain
 from service.config import from_environment
 from service.database import CONSUMER_ROLE
+
+_WIDE = 1000  # columns
 
 
 class NotThere(MitosisError):
@@ -76,18 +80,12 @@ def _list(parsed: argparse.Namespace) -> None:
     table.add_column("PARKED", overflow="fold")
     for one in found:
         parked = f"{one.parked_at:%Y-%m-%dT%H:%M:%SZ} {one.parked_because}" if one.parked_at else ""
-        table.add_row(
-            *map(_plain, (one.consumer, one.tenant_id, str(one.position), str(one.lag), one.place or "-", parked))
-        )
+        cells = (one.consumer, one.tenant_id, str(one.position), str(one.lag), one.place or "-", parked)
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
-
-
-def _plain(text: str) -> str:
-    """*text* without what a terminal, or rich, would take for more than text."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text).replace(
-        "[", r"\["
-    )
+    if not console.is_terminal:
+        console.width = _WIDE  # whoever reads it is a program
+    console.print(table)
 
 
 def _resume(parsed: argparse.Namespace) -> None:
@@ -105,14 +103,15 @@ def _reset(parsed: argparse.Namespace) -> None:
     async def reset(url: str) -> dict[str, tuple[int, int]]:
         async with connected(url, CONSUMER_ROLE, "consumers reset") as connection:
             before = {
-                one.tenant_id: one
+                one.tenant_id: one.position
                 for one in await checkpoints.standings(connection)
                 if one.consumer == parsed.name and parsed.tenant in (None, one.tenant_id)
             }
-            if parsed.dry_run:
-                return {tenant: (one.position, min(parsed.to, one.head)) for tenant, one in before.items()}
+            attempt = connection.transaction()
+            await attempt.start()
             after = await checkpoints.reset(connection, parsed.name, parsed.tenant, parsed.to)
-            return {tenant: (before[tenant].position if tenant in before else 0, at) for tenant, at in after.items()}
+            await (attempt.rollback() if parsed.dry_run else attempt.commit())
+            return {tenant: (before.get(tenant, 0), position) for tenant, position in after.items()}
 
     with database(from_environment()) as url:
         moved = asyncio.run(reset(url))

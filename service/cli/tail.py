@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from service.cli.printing import plain
 from service.cli.remote import ALL, NoAnswer, Remote, here, token
 from service.config import from_environment
 
@@ -80,9 +81,4 @@ def _line(record: dict[str, Any], *, has_tenant: bool) -> Text:
         (f"{actor['subject']} ({actor['role']})", "dim"),
         (f" from {actor['address']}" if "address" in actor else "", "dim"),
     ]
-    return Text.assemble(*((_plain(text), style) for text, style in parts))
-
-
-def _plain(text: str) -> str:
-    """*text* without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return Text.assemble(*((plain(text), style) for text, style in parts))

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from events.chain import genesis
+from service.audit.entries import LogEntry
 from service.audit.heads import Jwk, JwkSet
 from service.audit.proof import HashChain, SignedHead, VerificationRequest, VerificationResult
 from service.authentication.handlers import AuthenticatedClient, Presented
@@ -85,8 +86,29 @@ _preview = ClonePreview(
 )
 
 
+_entry = LogEntry(
+    id=EVENT_ID,
+    action="ClientCloned",
+    level="info",
+    message=f"The client was cloned from {CLIENT_ID}.",
+    module="clients",
+    operator_id="admin@example.com",
+    operator_type="admin",
+    target_id=_item.client_id,
+    target_type="client",
+    tenant_id=TENANT_ID,
+    ip="192.0.2.17",
+    timestamp=int(_NOW.timestamp() * 1000),
+)
+
+
 def _answer(data: msgspec.Struct, message: str = "OK") -> msgspec.Struct:
     return Answer(message=message, timestamp=_NOW, data=data)
+
+
+def _listing(item: msgspec.Struct) -> msgspec.Struct:
+    pagination = Pagination(page=1, page_size=20, total=1, total_pages=1, has_next=False, has_prev=False)
+    return Listing(message="OK", timestamp=_NOW, items=[item], total=1, pagination=pagination)
 
 
 _EXAMPLES: Mapping[Any, msgspec.Struct] = {
@@ -111,13 +133,8 @@ _EXAMPLES: Mapping[Any, msgspec.Struct] = {
         AuthenticatedClient(**asdict(_item), auth_method="client_secret_post", secret_id=EVENT_ID),
         "The client was authenticated.",
     ),
-    Listing[Item]: Listing(
-        message="OK",
-        timestamp=_NOW,
-        items=[_item],
-        total=1,
-        pagination=Pagination(page=1, page_size=20, total=1, total_pages=1, has_next=False, has_prev=False),
-    ),
+    Listing[Item]: _listing(_item),
+    Listing[LogEntry]: _listing(_entry),
     Answer[Secrets]: _answer(Secrets(secrets=[_retired, _secret])),
     Answer[SecretItem]: _answer(_secret),
     Answer[AddedSecret]: _answer(
