@@ -66,6 +66,11 @@ create table if not exists heads (
     time timestamptz not null default 'epoch'
 );
 
+-- Whether the tenant takes writes here: not while it is frozen, while it arrives from elsewhere, or once it has moved on.
+alter table heads add column if not exists state text not null default 'open'
+    check (state in ('open', 'frozen', 'arriving', 'moved'));
+alter table heads add column if not exists moved_to text check (moved_to is null or state = 'moved');
+
 -- body is json and not jsonb, because jsonb rewrites the text that was hashed.
 create table if not exists events (
     tenant_id text not null references heads (tenant_id),
@@ -233,7 +238,7 @@ revoke all on schema_state, heads, events, clients, assertions, secret_usage, re
 
 grant select on schema_state to mitosis_service, mitosis_consumer, mitosis_eraser;
 
-grant select, insert, update on heads to mitosis_service;
+grant select, insert, update (position, digest, time) on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
 grant select, insert, update on clients to mitosis_service;
 grant select, insert, delete, update (expires_at) on assertions to mitosis_service; -- update: to lock what is swept
@@ -247,7 +252,7 @@ grant select, insert, update on checkpoints to mitosis_consumer;
 grant select, insert, update, delete on members to mitosis_consumer;
 
 -- Whoever erases need not read what is erased.
-grant select, update on heads to mitosis_eraser;
+grant select, update (position, digest, time) on heads to mitosis_eraser;
 grant select (tenant_id, position, event_id, digest, body), insert, update (private) on events to mitosis_eraser;
 grant select, insert, update on clients to mitosis_eraser;
 

@@ -7,7 +7,7 @@ positions run 1, 2, 3 without a gap and become visible in that order, while othe
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import asyncpg
 import msgspec
@@ -23,12 +23,22 @@ Conn = Connection | PoolConnectionProxy
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
+State = Literal["open", "frozen", "arriving", "moved"]
+
+
 class Head(NamedTuple):
-    """Where a tenant's log ends: its last position (0 for none), digest (32 bytes) and time."""
+    """
+    Where a tenant's log ends: its last position (0 for none), digest (32 bytes) and time.
+
+    `state` is whether the tenant takes writes here (only when it is `open`); `moved_to` is where callers find one that
+    has moved.
+    """
 
     position: int
     digest: bytes
     time: datetime
+    state: State = "open"
+    moved_to: str | None = None
 
 
 class Entry(NamedTuple):
@@ -72,7 +82,7 @@ async def open_heads(conn: Conn, tenants: Sequence[str]) -> None:
 
 
 _LOCK = """
-select tenant_id, position, digest, time
+select tenant_id, position, digest, time, state, moved_to
 from heads
 where tenant_id = any($1::text[])
 order by tenant_id
@@ -88,7 +98,7 @@ async def lock(conn: Conn, tenants: Sequence[str], *, wait: bool) -> dict[str, H
     without a head.
     """
     rows = await conn.fetch(_LOCK if wait else _LOCK + "skip locked", tenants)
-    return {row["tenant_id"]: Head(row["position"], row["digest"], row["time"]) for row in rows}
+    return {row["tenant_id"]: _head(row) for row in rows}
 
 
 _APPEND = """
@@ -128,15 +138,17 @@ def beginning(tenant_id: str) -> Head:
     return Head(0, chain.genesis(tenant_id), _EPOCH)
 
 
-_HEAD = "select position, digest, time from heads where tenant_id = $1"
+_HEAD = "select position, digest, time, state, moved_to from heads where tenant_id = $1"
 
 
 async def head(conn: Conn, tenant_id: str) -> Head:
     """Where the log of *tenant_id* ends; position 0 and the genesis digest for a tenant that never wrote."""
     row = await conn.fetchrow(_HEAD, tenant_id)
-    if row is None:
-        return beginning(tenant_id)
-    return Head(row["position"], row["digest"], row["time"])
+    return beginning(tenant_id) if row is None else _head(row)
+
+
+def _head(row: asyncpg.Record) -> Head:
+    return Head(row["position"], row["digest"], row["time"], row["state"], row["moved_to"])
 
 
 _READ = """

@@ -23,6 +23,10 @@ class Refusal(Refused):
         self.violations = violations
         self.headers = dict(headers or {})
 
+    def __str__(self) -> str:
+        """The message, for whoever runs a command."""
+        return MESSAGES[self.code]
+
 
 class MalformedBody(Refusal):
     """The body is not a JSON object."""
@@ -206,6 +210,16 @@ class ExpectationFailed(Refusal):
     code = 417001
 
 
+class TenantMoved(Refusal):
+    """The tenant has moved to another service."""
+
+    code = 421001
+
+    def __init__(self, moved_to: str | None) -> None:
+        """*moved_to* is the address of that service, where it is known."""
+        super().__init__(headers={"Location": moved_to} if moved_to else None)
+
+
 class TooManyHashes(Refusal):
     """Too many credentials are being made or checked at this moment; try again shortly."""
 
@@ -234,6 +248,15 @@ class TooManyFollowers(Refusal):
     """Too many readers follow the records at this moment; try again shortly."""
 
     code = 503005
+
+
+class TenantFrozen(Refusal):
+    """The tenant takes no changes at this moment; try again shortly."""
+
+    code = 503006
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class CredentialNeeded(Refused):

@@ -13,7 +13,7 @@ from projections.clients import Client, apply
 from service.commands import Command
 from service.decisions import decide
 from service.receipts import Kept
-from service.refusals import HappenedBefore
+from service.refusals import HappenedBefore, TenantFrozen, TenantMoved
 
 Key = tuple[str, str]
 
@@ -44,13 +44,17 @@ class Turn:
         Decide *command* and note what has to be written; returns the client it leads to.
 
         Raises:
-            Refused: the rules refuse it.
+            Refused: the rules refuse it, or the tenant takes no changes here.
             HappenedBefore: there is a receipt of it.
         """
         tenant_id = command.tenant_id
         if command.receipt and (kept := self._receipts.get((tenant_id, command.receipt.key_digest))):
             raise HappenedBefore(kept)
         head = self.heads.get(tenant_id) or self._locked[tenant_id]
+        if head.state == "moved":
+            raise TenantMoved(head.moved_to)
+        if head.state != "open":
+            raise TenantFrozen
         # clocks differ between processes and are set back; a tenant's log is in the order of its times all the same
         now = max(datetime.now(UTC), head.time)
         decision = decide(self._client((tenant_id, command.reads)), command, now)

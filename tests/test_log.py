@@ -89,7 +89,8 @@ async def test_head_moves_forward(owner: asyncpg.Connection, written: str, role:
 GRANTS = {
     "mitosis_service": {
         "schema_state": "select",
-        "heads": "insert select update",
+        "heads": "insert select",
+        **{f"heads({column})": "update" for column in ("position", "digest", "time")},
         "events": "insert select",
         "clients": "insert select update",
         "assertions": "delete insert select",
@@ -106,7 +107,8 @@ GRANTS = {
     },
     "mitosis_eraser": {
         "schema_state": "select",
-        "heads": "select update",
+        "heads": "select",
+        **{f"heads({column})": "update" for column in ("position", "digest", "time")},
         "events": "insert",
         **{f"events({column})": "select" for column in ("tenant_id", "position", "event_id", "digest", "body")},
         "events(private)": "update",

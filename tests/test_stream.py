@@ -14,6 +14,7 @@ from service.audit import followers, stream
 from service.audit.cursor import pack
 from service.audit.stream import TYPES
 from tests.callers import NDJSON, Api
+from tests.commands import Mitosis
 from tests.laws import check
 from tests.planting import defenceless
 from tests.streams import PATH, Seen, following
@@ -156,6 +157,31 @@ async def test_isolation(api: Api, tenant: str) -> None:
         (line,) = reply.body
         assert line["source"] == f"/tenants/{tenant}"
     assert (await root.get(PATH)).body == []
+
+
+async def test_no_private_part(api: Api, tenant: str, owner: asyncpg.Connection, mitosis: Mitosis) -> None:
+    """Neither stream nor page nor file has a private part: all that there are were looked for."""
+    source = (await api.register())["client_id"]
+    await api.clone(source)
+    await api.post(f"/admin/oauth/clients/{source}/rotate-secret")
+    await api.post(f"/admin/oauth/clients/{source}/secrets", json={})
+    private = [row["private"] for row in await owner.fetch("select private from events where tenant_id = $1", tenant)]
+
+    async with following(api) as stream:
+        told = [one.data for one in await stream.take(len(private))]
+    async with api.session.get(api.base + PATH, headers={**api.headers, "Accept": NDJSON}) as page:
+        told.append(await page.text())
+    tail = ("audit", "tail", "--url", api.base, "--tenant", tenant)
+    told += [(await mitosis(*tail)).out, (await mitosis(*tail, "--json")).out]
+    told.append(str((await api.get(f"/admin/oauth/clients/{source}/audit-logs")).body))
+
+    assert len(private) == 4
+    for part in private:
+        salt, digest = part.split("$")[-2:]
+        for text in told:
+            assert part not in text
+            assert salt not in text
+            assert digest not in text
 
 
 async def test_all_tenants(api: Api, tenant: str) -> None:

@@ -17,6 +17,13 @@ class CannotConnect(MitosisError):
     """A command cannot work with the database. The message says why, in one line."""
 
 
+def running_database(config: Config) -> str | None:
+    """The DSN of the database, as its owner; None where it is an embedded one that no service runs now."""
+    if config.database_url is not None:
+        return config.owner_database_url or config.database_url
+    return embedded.url_of_running(config.home, "postgres")
+
+
 @contextmanager
 def database(config: Config) -> Iterator[str]:
     """
@@ -27,10 +34,7 @@ def database(config: Config) -> Iterator[str]:
     Raises:
         MitosisError: there is none.
     """
-    if config.database_url is not None:
-        yield config.owner_database_url or config.database_url
-        return
-    running = embedded.url_of_running(config.home, "postgres")
+    running = running_database(config)
     if running is not None:
         yield running
         return

@@ -103,6 +103,7 @@ HEADERS: Mapping[str, Json] = {
     },
     "Content-Language": {"description": "The language of `message`.", "schema": {"enum": ["en", "zh"]}},
     "Vary": {"description": "What else the answer depends on.", "schema": {"const": languages.HEADERS["Vary"]}},
+    "Location": {"description": "Where the tenant is now, if that is known.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
     **{name: {"description": "It holds a secret.", "schema": {"const": value}} for name, value in NO_STORE.items()},
 }

@@ -37,7 +37,7 @@ _GUARD = (
     DatabaseAway,
 )
 _BODY = (refusals.MalformedBody, refusals.BodyTooSlow, refusals.BodyTooLarge, refusals.UnsupportedMediaType)
-_WRITE = (refusals.LineFull, OutcomeUnknown)
+_WRITE = (refusals.LineFull, refusals.TenantFrozen, refusals.TenantMoved, OutcomeUnknown)
 _MINT = (refusals.TooManyHashes,)
 
 _ABOUT = """\
@@ -211,6 +211,7 @@ def _failure(status: HTTPStatus, codes: list[int]) -> Json:
     names += ["WWW-Authenticate"] if status in _CHALLENGED else []
     names += ["Retry-After"] if status in _PASSING else []
     headers = components.headers(names)
+    headers |= components.optional("Location") if status == HTTPStatus.MISDIRECTED_REQUEST else {}
     # of several conflicts, this one alone passes
     headers |= components.optional("Retry-After") if refusals.StillRunning.code in codes else {}
     return {
