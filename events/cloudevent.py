@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from events.errors import NoCloudEvent, NoRecord
 from events.log import Entry
@@ -25,19 +26,23 @@ class _Outline(msgspec.Struct):
     """What the envelope repeats of a body. The rest is passed on unread, so a later version's record is too."""
 
     event_id: str
-    client_id: str
     time: str
     data: _Kind
+    client_id: str | UnsetType = UNSET
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The members, in the order in which they are written. `source` and `id` together name the event."""
+    """
+    The members, in the order in which they are written. `source` and `id` together name the event.
+
+    `subject` is the client; what happened to the tenant as a whole has none.
+    """
 
     specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
     type: str
-    subject: str
+    subject: str | UnsetType = UNSET
     time: str
     datacontenttype: Literal["application/json"] = "application/json"
     digest: str

@@ -195,12 +195,23 @@ class Feed:
         """
         Some of the records after *cursor*, of any tenant, in the tenants' order behind *since*.
 
+        A tenant whose log is damaged keeps nobody from the others' records.
+
         Raises:
-            DatabaseAway, LogDamaged
+            DatabaseAway
+            LogDamaged: there is news of such tenants alone.
         """
         async with borrowed(self._pool, self._timeout_s) as connection:
             found = await log.news_of_all(connection, cursor, since=since, tenants=_TENANTS_AT_ONCE, limit=_OF_EACH)
-        return _piece(one for tenant, entries in found.items() for one in _sound(cursor.get(tenant, 0), entries))
+        news, damages = list[Told](), list[LogDamaged]()
+        for tenant_id, entries in found.items():
+            try:
+                news += _sound(cursor.get(tenant_id, 0), entries)
+            except LogDamaged as damage:
+                damages.append(damage)
+        if damages and not news:
+            raise damages[0]
+        return _piece(news)
 
     async def positions(self, *, limit: int) -> dict[str, int]:
         """

@@ -5,8 +5,13 @@ from datetime import datetime
 import msgspec
 
 from events.client import Event
+from events.errors import NoRecord, UnknownVersion
+from events.tenant import AnyTenantEvent
+from events.upcasting import Json, upcast
 
 SCHEMA_VERSION = 1
+
+Happening = Event | AnyTenantEvent
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,18 +29,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `position` counts from 1 without a gap within the tenant; `client_version` counts from 1 within the client; `time`
     never goes back within the tenant. `sealed` commits to the private part, where there is one (see
-    `events.chain.seal`).
+    `events.chain.seal`). A record of what happened to the tenant as a whole has no `client_id` and no
+    `client_version`.
     """
 
     event_id: str
     tenant_id: str
     position: int
     schema_version: int
-    client_id: str
-    client_version: int
+    client_id: str = ""
+    client_version: int = 0
     time: datetime
     actor: Actor
-    data: Event
+    data: Happening
     sealed: str | None = None
 
 
@@ -53,11 +59,39 @@ def encode(record: Record) -> bytes:
     return _encoder.encode(record)
 
 
-def decode(body: bytes | str) -> Record:
+def decode(body: bytes | str, *, tenant_id: str | None = None, position: int | None = None) -> Record:
     """
-    The record that *body* holds.
+    The record that *body* holds, brought up to the current schema version where it is of an older one.
+
+    *tenant_id* and *position* are where it stands, for errors; None leaves it to the body to say so.
 
     Raises:
-        msgspec.ValidationError: *body* is no record of this schema version.
+        UnknownVersion: it is of a version that this program does not know.
+        NoRecord: it is none, or what happened in it is of a type that this program does not know.
     """
-    return _decoder.decode(body)
+    try:
+        record = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_other(body, error, tenant_id, position)
+    if record.schema_version != SCHEMA_VERSION:
+        return _decode_other(body, None, tenant_id, position)
+    return record
+
+
+def _decode_other(body: bytes | str, error: Exception | None, tenant_id: str | None, position: int | None) -> Record:
+    """The record of another version that *body* holds; *error* says why it is none of the current one, if it is not."""
+    said: Json = {}
+    try:
+        said = msgspec.json.decode(body, type=Json)
+        if error is not None and said.get("schema_version") == SCHEMA_VERSION:
+            raise error
+        return msgspec.convert(upcast(said, SCHEMA_VERSION), Record)
+    except UnknownVersion as unknown:
+        raise UnknownVersion(f"{_place(said, tenant_id, position)}: {unknown}") from None
+    except (msgspec.MsgspecError, RecursionError, LookupError, TypeError, ValueError) as malformed:
+        raise NoRecord(f"{_place(said, tenant_id, position)}: there is no record, since {malformed}") from None
+
+
+def _place(said: Json, tenant_id: str | None, position: int | None) -> str:
+    tenant = said.get("tenant_id", "?") if tenant_id is None else tenant_id
+    return f"position {said.get('position', '?') if position is None else position} of tenant {tenant}"

@@ -210,7 +210,7 @@ class ExpectationFailed(Refusal):
     code = 417001
 
 
-class TenantMoved(Refusal):
+class MovedAway(Refusal):
     """The tenant has moved to another service."""
 
     code = 421001
@@ -250,7 +250,7 @@ class TooManyFollowers(Refusal):
     code = 503005
 
 
-class TenantFrozen(Refusal):
+class TakesNoChanges(Refusal):
     """The tenant takes no changes at this moment; try again shortly."""
 
     code = 503006

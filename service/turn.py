@@ -13,7 +13,7 @@ from projections.clients import Client, apply
 from service.commands import Command
 from service.decisions import decide
 from service.receipts import Kept
-from service.refusals import HappenedBefore, TenantFrozen, TenantMoved
+from service.refusals import HappenedBefore, MovedAway, TakesNoChanges
 
 Key = tuple[str, str]
 
@@ -52,9 +52,9 @@ class Turn:
             raise HappenedBefore(kept)
         head = self.heads.get(tenant_id) or self._locked[tenant_id]
         if head.state == "moved":
-            raise TenantMoved(head.moved_to)
+            raise MovedAway(head.moved_to)
         if head.state != "open":
-            raise TenantFrozen
+            raise TakesNoChanges
         # clocks differ between processes and are set back; a tenant's log is in the order of its times all the same
         now = max(datetime.now(UTC), head.time)
         decision = decide(self._client((tenant_id, command.reads)), command, now)

@@ -24,8 +24,9 @@ async def check(connection: Conn, tenant_id: str) -> list[Record]:
         assert entry.position == record.position
         assert not records or records[-1].time <= record.time
         records.append(record)
-        key = (tenant_id, record.client_id)
-        folded[key] = apply(folded.get(key), record)
+        if record.client_id:
+            key = (tenant_id, record.client_id)
+            folded[key] = apply(folded.get(key), record)
     head = await log.head(connection, tenant_id)
     assert (head.position, head.digest) == (len(records), digest)
     assert len({record.event_id for record in records}) == len(records)

@@ -64,3 +64,18 @@ async def defenceless(owner: Conn) -> AsyncIterator[None]:
     finally:
         for trigger in _TRIGGERS:
             await owner.execute(f"alter table events enable always trigger {trigger}")
+
+
+@asynccontextmanager
+async def tampered(owner: Conn, tenant_id: str, *statements: str) -> AsyncIterator[None]:
+    """Within this, *statements* were done to the tenant's records; then they are what they were, for other readers."""
+    rows = await owner.fetch("select * from events where tenant_id = $1", tenant_id)
+    async with defenceless(owner):
+        for statement in statements:
+            await owner.execute(statement, tenant_id)
+    try:
+        yield
+    finally:
+        async with defenceless(owner):
+            await owner.execute("delete from events where tenant_id = $1", tenant_id)
+            await owner.executemany("insert into events values ($1, $2, $3, $4, $5, $6)", [tuple(row) for row in rows])

@@ -23,7 +23,6 @@ from events.client import (
     ClientSettings,
     ClientSuspended,
     ClientUpdated,
-    Event,
     IssuedSecret,
     SecretAdded,
     SecretDeactivated,
@@ -34,7 +33,8 @@ from events.client import (
 )
 from events.errors import RecordMissing
 from events.log import Conn, Entry, Found, Head
-from events.record import SCHEMA_VERSION, Actor, Record, encode
+from events.record import SCHEMA_VERSION, Actor, Happening, Record, encode
+from events.tenant import TenantArrived, TenantCopied, TenantEvent, TenantFrozen, TenantMoved, TenantThawed
 from projections.clients import Client, apply, save
 from service.app import build
 from service.audit import logs
@@ -45,7 +45,7 @@ from service.routes import TOKENS
 from tests.callers import EXAMPLE, Api
 from tests.conftest import Served
 from tests.laws import check
-from tests.planting import defenceless
+from tests.planting import tampered
 from tests.waiting import until
 
 LOGS = "/admin/audit/logs"
@@ -59,7 +59,7 @@ SUBJECTS = ("ops@acme", 'o\'neil "the \\ boss"', "作者", '","type":"ClientDele
 SECRET_TYPES = {"SecretAdded", "SecretRotated", "SecretDeactivated", "SecretDeleted"}
 
 # what each event is told as: level, module, what it happened to, and the sentence
-TOLD: list[tuple[Event, str, str, str, str]] = [
+TOLD: list[tuple[Happening, str, str, str, str]] = [
     (
         ClientRegistered(id="1", status="active", settings=SETTINGS, secret=SECRET),
         *("info", "clients", "client", "The client was registered."),
@@ -102,6 +102,17 @@ TOLD: list[tuple[Event, str, str, str, str]] = [
     (SecretDeleted(secret_id=SECRET.secret_id), "warning", "secrets", "secret", "The secret was deleted."),
     (SecretsErased(event_ids=("1",)), "warning", "secrets", "client", "The sealed hash of 1 secret was erased."),
     (
+        TenantFrozen(reason="tell-tale"),
+        *("warning", "tenants", "tenant", "The tenant was frozen: it takes no changes."),
+    ),
+    (TenantThawed(), "info", "tenants", "tenant", "The tenant was thawed: it takes changes again."),
+    (TenantMoved(to="tell-tale"), "warning", "tenants", "tenant", "The tenant has moved to another service."),
+    (TenantArrived(source="tell-tale"), "info", "tenants", "tenant", "The tenant arrived from another service."),
+    (
+        TenantCopied(source_tenant="globex", source_position=7, source_digest="00"),
+        *("info", "tenants", "tenant", "The tenant was copied from globex at position 7."),
+    ),
+    (
         SecretsErased(event_ids=("1", "2")),
         "warning",
         "secrets",
@@ -111,15 +122,15 @@ TOLD: list[tuple[Event, str, str, str, str]] = [
 ]
 
 
-def record(data: Event, **changes: Any) -> Record:
+def record(data: Happening, **changes: Any) -> Record:
     """A record of what happened, with *changes*."""
+    about = {} if isinstance(data, TenantEvent) else {"client_id": "app-1", "client_version": 1}
     usual = {
+        **about,
         "event_id": str(ULID()),
         "tenant_id": "acme",
         "position": 1,
         "schema_version": SCHEMA_VERSION,
-        "client_id": "app-1",
-        "client_version": 1,
         "time": BEGINNING,
         "actor": Actor(subject="ops@acme", role="admin", request_id="1", address="192.0.2.17"),
         "data": data,
@@ -127,11 +138,12 @@ def record(data: Event, **changes: Any) -> Record:
     return Record(**{**usual, **changes})
 
 
-def events(random: Random) -> Iterator[Event]:
+def events(random: Random) -> Iterator[Happening]:
     """A client's life: how it began, and what happened to it until it was deleted, its secrets last."""
     yield random.choice([TOLD[0][0], TOLD[1][0]])
+    others = (ClientDeleted, SecretsErased, TenantEvent)
     for _ in range(random.randrange(60)):
-        yield random.choice([event for event, *_ in TOLD[2:-2] if not isinstance(event, ClientDeleted)])
+        yield random.choice([event for event, *_ in TOLD[2:] if not isinstance(event, others)])
     yield ClientDeleted()
     yield SecretsErased(event_ids=("1",))
 
@@ -222,19 +234,20 @@ def check_page(body: Any, due: Sequence[str], page: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(("data", "level", "module", "target", "message"), TOLD)
-def test_what_is_told(data: Event, level: str, module: str, target: str, message: str) -> None:
+def test_what_is_told(data: Happening, level: str, module: str, target: str, message: str) -> None:
     """An event is told in one sentence that quotes nothing a caller wrote; what takes something away is a warning."""
     entry = log_entry(record(data))
 
     assert (entry.level, entry.module, entry.target_type, entry.message) == (level, module, target, message)
-    assert entry.target_id == (SECRET.secret_id if target == "secret" else "app-1")
+    targets = {"secret": SECRET.secret_id, "client": "app-1", "tenant": entry.tenant_id}
+    assert entry.target_id == targets[target]
     assert (entry.action, entry.status) == (type(data).__name__, "success")
     assert "tell-tale" not in str(entry)
 
 
 def test_every_event_is_told() -> None:
     """No kind of event is without its sentence."""
-    assert {type(data) for data, *_ in TOLD} == set(get_args(Event))
+    assert {type(data) for data, *_ in TOLD} == set(get_args(Happening))
 
 
 @pytest.mark.parametrize(("name", "home"), [("type", set(TYPES)), ("subject", {"Actor"})])
@@ -564,25 +577,21 @@ async def test_a_gap(api: Api, tenant: str, owner: asyncpg.Connection) -> None:
     """A record that is missing is never passed over in silence, in neither list."""
     records = await write(owner, history(tenant, Random(2), 40, clients=2))
     client = records[19].client_id
-    async with defenceless(owner):
-        await owner.execute("delete from events where tenant_id = $1 and position = 20", tenant)
-
     path = f"{CLIENTS}{client}/audit-logs"
-    assert (await api.get(LOGS)).status == 200
-    assert (await api.get(LOGS, params={"page": "2"})).body["code"] == 500001
-    assert (await api.get(path, params={"page_size": "100"})).body["code"] == 500001
-    with pytest.raises(RecordMissing):
-        await log.position_at(owner, tenant, records[18].time)
+    async with tampered(owner, tenant, "delete from events where tenant_id = $1 and position = 20"):
+        assert (await api.get(LOGS)).status == 200
+        assert (await api.get(LOGS, params={"page": "2"})).body["code"] == 500001
+        assert (await api.get(path, params={"page_size": "100"})).body["code"] == 500001
+        with pytest.raises(RecordMissing):
+            await log.position_at(owner, tenant, records[18].time)
 
 
 async def test_no_record(api: Api, tenant: str, owner: asyncpg.Connection) -> None:
     """What is no record is a failure that says nothing of its cause."""
     await write(owner, history(tenant, Random(3), 3))
-    async with defenceless(owner):
-        await owner.execute("update events set body = '{}' where tenant_id = $1 and position = 2", tenant)
-
-    assert (await api.get(LOGS)).body["code"] == 500001
-    assert (await api.get(LOGS, params={"page_size": "1"})).status == 200
+    async with tampered(owner, tenant, "update events set body = '{}' where tenant_id = $1 and position = 2"):
+        assert (await api.get(LOGS)).body["code"] == 500001
+        assert (await api.get(LOGS, params={"page_size": "1"})).status == 200
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from service.embedded import Embedded
 from tests.callers import Api
 from tests.commands import Mitosis
 from tests.laws import check
-from tests.planting import defenceless
+from tests.planting import tampered
 
 _PRIVATE = "select event_id, private from events where tenant_id = $1 order by position"
 
@@ -164,11 +164,11 @@ async def test_a_private_part_that_vanished(api: Api, owner: asyncpg.Connection,
     await api.register()
     await api.register()
     await mitosis("clients", "erase-sealed", "--tenant", tenant)
-    async with defenceless(owner):
-        await owner.execute("update events set private = null where tenant_id = $1 and position = 3", tenant)
-        await owner.execute("update events set private = 'another' where tenant_id = $1 and position = 4", tenant)
+    vanished = "update events set private = null where tenant_id = $1 and position = 3"
+    another = "update events set private = 'another' where tenant_id = $1 and position = 4"
 
-    said = await mitosis("audit", "verify", "--tenant", tenant)
+    async with tampered(owner, tenant, vanished, another):
+        said = await mitosis("audit", "verify", "--tenant", tenant)
 
     assert said.status == 3
     assert [line.split()[:2] for line in said.lines[1:]] == [["removed", "3"], ["altered", "4"]]

@@ -12,9 +12,10 @@ import pytest
 import rfc8785
 
 from events import chain, cloudevent
-from events.client import ClientSettings, Event, IssuedSecret, SettingsChange
+from events.client import ClientSettings, IssuedSecret, SettingsChange
 from events.log import Entry, Head
-from events.record import Actor, Record, decode
+from events.record import Actor, Happening, Record, decode
+from events.tenant import Rewrite
 from events.verification.fault import KeptHead, Kind, Verdict
 from events.verification.verifier import Verification
 from tests import vectors
@@ -69,15 +70,15 @@ def test_vectors_hold_every_event() -> None:
     """There is a record of each type, and one of each fault is among what is damaged."""
     types = {json.loads(record["body"])["data"]["type"] for record in VECTORS["log"]}
 
-    assert types == {event.__struct_config__.tag for event in get_args(Event)}
+    assert types == {event.__struct_config__.tag for event in get_args(Happening)}
     assert {damage["kind"] for damage in VECTORS["damaged"]} == set(get_args(Kind))
 
 
 def test_everything_is_specified() -> None:
     """Every member that a record can have is named, and so is every type and every fault."""
-    structs = {Record, Actor, ClientSettings, SettingsChange, IssuedSecret, *get_args(Event)}
+    structs = {Record, Actor, ClientSettings, SettingsChange, IssuedSecret, Rewrite, *get_args(Happening)}
     names = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
-    types = {event.__struct_config__.tag for event in get_args(Event)}
+    types = {event.__struct_config__.tag for event in get_args(Happening)}
 
     assert [name for name in sorted({*names, *types, *get_args(Kind)}) if f"`{name}`" not in SPECIFIED] == []
 
@@ -114,7 +115,7 @@ def test_script() -> None:
     run = check_log()
 
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith("12 records and 3 heads are sound")
+    assert run.stdout.startswith("17 records and 3 heads are sound")
 
 
 @damages

@@ -18,7 +18,7 @@ from service.config import Config
 from service.jose import PublicKey
 from service.signing import load_key
 from tests.callers import Api
-from tests.planting import defenceless
+from tests.planting import tampered
 
 KEYS = "/.well-known/jwks.json"
 
@@ -151,19 +151,16 @@ async def test_a_damaged_log(api: Api, tenant: str, owner: asyncpg.Connection) -
     source = (await api.register())["client_id"]
     for _ in range(3):
         await api.clone(source)
-    async with defenceless(owner):
-        await owner.execute(
-            """
-            update events set body = replace(body::text, 'admin', 'nobody')::json where tenant_id = $1 and position = 3
-            """,
-            tenant,
-        )
-
-    data = (await api.post("/admin/audit/verifications", json={"tenant_id": tenant})).data
+    forge = (
+        "update events set body = replace(body::text, 'admin', 'nobody')::json where tenant_id = $1 and position = 3"
+    )
+    async with tampered(owner, tenant, forge):
+        data = (await api.post("/admin/audit/verifications", json={"tenant_id": tenant})).data
+        chained = (await api.get(f"/admin/audit/hashchain/{tenant}")).data
 
     assert (data["valid"], data["checked_count"], data["broken_at"]) == (False, 4, 3)
     assert data["message"].startswith("The record at position 3 does not follow")
-    assert (await api.get(f"/admin/audit/hashchain/{tenant}")).data["is_valid"] is False
+    assert chained["is_valid"] is False
 
 
 async def test_a_line_of_verifications(

@@ -21,7 +21,6 @@ from events.client import (
     ClientSettings,
     ClientSuspended,
     ClientUpdated,
-    Event,
     IssuedSecret,
     SecretAdded,
     SecretDeactivated,
@@ -31,7 +30,8 @@ from events.client import (
     SettingsChange,
 )
 from events.log import Entry
-from events.record import SCHEMA_VERSION, Actor, Record
+from events.record import SCHEMA_VERSION, Actor, Happening, Record
+from events.tenant import Rewrite, TenantArrived, TenantCopied, TenantFrozen, TenantMoved, TenantThawed
 from events.verification.fault import Kind
 from tests.damage import Log, altered, entry, rewritten
 
@@ -68,8 +68,9 @@ SETTINGS = ClientSettings(
     is_confidential=True,
     website="https://app.example.com",
 )
+REWRITE = Rewrite(old="https://old.example", new="https://new.example")
 MOMENT = BEGINNING + timedelta(hours=4, microseconds=306_852)
-HAPPENED: list[tuple[str, Event]] = [
+HAPPENED: list[tuple[str, Happening]] = [
     (ORIGINAL, ClientRegistered(id=ulid(101), status="active", settings=SETTINGS, secret=secret(1))),
     (
         CLONE,
@@ -92,10 +93,15 @@ HAPPENED: list[tuple[str, Event]] = [
     (CLONE, ClientDeactivated()),
     (ORIGINAL, ClientDeleted()),
     (ORIGINAL, SecretsErased(event_ids=(ulid(1),))),
+    ("", TenantFrozen(reason="it moves")),
+    ("", TenantThawed()),
+    ("", TenantCopied(source_tenant="globex", source_position=7, source_digest="00" * 32, rewrites=(REWRITE,))),
+    ("", TenantMoved(to="db.example.com:5432/mitosis", address="https://registry.example.com")),
+    ("", TenantArrived(source="old.example.com:5432/mitosis")),
 ]
 
 
-def record(position: int, client_id: str, event: Event) -> Record:
+def record(position: int, client_id: str, event: Happening) -> Record:
     """What was written of *event*. The actor of the second one had no address that is known."""
     return Record(
         event_id=ulid(position),
@@ -103,7 +109,7 @@ def record(position: int, client_id: str, event: Event) -> Record:
         position=position,
         schema_version=SCHEMA_VERSION,
         client_id=client_id,
-        client_version=[other for other, _ in HAPPENED[:position]].count(client_id),
+        client_version=[other for other, _ in HAPPENED[:position]].count(client_id) if client_id else 0,
         time=BEGINNING + timedelta(seconds=position, microseconds=position % 2),
         actor=Actor(
             subject="eve@acme",

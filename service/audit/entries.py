@@ -5,6 +5,7 @@ Pure. A sentence is made of what the event says of itself, of names of settings,
 caller wrote, and no event holds a secret or a hash.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
@@ -26,7 +27,8 @@ from events.client import (
     SecretRotated,
     SecretsErased,
 )
-from events.record import Record
+from events.record import Happening, Record
+from events.tenant import AnyTenantEvent, TenantArrived, TenantCopied, TenantFrozen, TenantMoved, TenantThawed
 from service import fields
 from service.audit.stream import TYPES
 
@@ -35,12 +37,21 @@ if TYPE_CHECKING:
 else:
     Action = Literal[TYPES]
 Level = Literal["info", "warning"]
-Module = Literal["clients", "secrets"]
-Target = Literal["client", "secret"]
+Module = Literal["clients", "secrets", "tenants"]
+Target = Literal["client", "secret", "tenant"]
 
-_SecretEvent = SecretAdded | SecretRotated | SecretDeactivated | SecretDeleted
+
+def _tags(kinds: object) -> frozenset[str]:
+    return frozenset(str(kind.__struct_config__.tag) for kind in get_args(kinds))
+
+
 # one that erases is about a client: it takes all of its secrets at once
-ABOUT_SECRETS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(_SecretEvent))
+_OF_SECRETS = _tags(SecretAdded | SecretRotated | SecretDeactivated | SecretDeleted)
+OF_TARGET: Mapping[Target, frozenset[str]] = {
+    "client": _tags(Event) - _OF_SECRETS,
+    "secret": _OF_SECRETS,
+    "tenant": _tags(AnyTenantEvent),
+}
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -57,7 +68,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["success"] = "success"
     operator_id: Annotated[str, Meta(description="Whose token it was.")]
     operator_type: Annotated[str, Meta(description="That token's role.")]
-    target_id: Annotated[str, Meta(description="The client's `client_id`, or the secret's id.")]
+    target_id: Annotated[str, Meta(description="The client's `client_id`, the secret's id, or the tenant.")]
     target_type: Target
     tenant_id: fields.TenantId
     ip: Annotated[str, Meta(description="The address it came from.")] | UnsetType = UNSET
@@ -65,7 +76,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Told(NamedTuple):
-    """What an event comes to. `secret_id` is the secret that it happened to, None where it was the client."""
+    """What an event comes to. `secret_id` is the secret that it happened to, None where it was no secret."""
 
     level: Level
     module: Module
@@ -76,6 +87,7 @@ class _Told(NamedTuple):
 def log_entry(record: Record) -> LogEntry:
     """*record* as an entry."""
     told = _told(record.data)
+    target: Target = "secret" if told.secret_id else "client" if record.client_id else "tenant"
     return LogEntry(
         id=record.event_id,
         action=str(record.data.__struct_config__.tag),
@@ -84,15 +96,15 @@ def log_entry(record: Record) -> LogEntry:
         module=told.module,
         operator_id=record.actor.subject,
         operator_type=record.actor.role,
-        target_id=told.secret_id or record.client_id,
-        target_type="secret" if told.secret_id else "client",
+        target_id=told.secret_id or record.client_id or record.tenant_id,
+        target_type=target,
         tenant_id=record.tenant_id,
         ip=record.actor.address or UNSET,
         timestamp=(record.time - _EPOCH) // _MILLISECOND,
     )
 
 
-def _told(event: Event) -> _Told:  # noqa: C901, PLR0911 (an event, a line)
+def _told(event: Happening) -> _Told:  # noqa: C901, PLR0911, PLR0912 (an event, a line)
     match event:
         case ClientRegistered():
             return _Told("info", "clients", "The client was registered.")
@@ -118,6 +130,16 @@ def _told(event: Event) -> _Told:  # noqa: C901, PLR0911 (an event, a line)
             return _Told("warning", "secrets", "The secret was deleted.", secret_id)
         case SecretsErased():
             return _Told("warning", "secrets", _of_erasure(event))
+        case TenantFrozen():
+            return _Told("warning", "tenants", "The tenant was frozen: it takes no changes.")
+        case TenantThawed():
+            return _Told("info", "tenants", "The tenant was thawed: it takes changes again.")
+        case TenantMoved():
+            return _Told("warning", "tenants", "The tenant has moved to another service.")
+        case TenantArrived():
+            return _Told("info", "tenants", "The tenant arrived from another service.")
+        case TenantCopied(source_tenant=source_tenant, source_position=position):
+            return _Told("info", "tenants", f"The tenant was copied from {source_tenant} at position {position}.")
 
 
 def _of_update(event: ClientUpdated) -> str:

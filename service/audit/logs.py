@@ -16,7 +16,7 @@ from events.database import borrowed
 from events.errors import DatabaseAway, NoRecord, RecordMissing
 from events.log import Conn, Entry, Found
 from projections import clients as table
-from service.audit.entries import ABOUT_SECRETS, Action, LogEntry, Target, log_entry
+from service.audit.entries import OF_TARGET, Action, LogEntry, Target, log_entry
 from service.audit.stream import TYPES
 from service.bearer import CLAIM_LIMIT, READERS
 from service.envelope import Listing, listing
@@ -39,7 +39,7 @@ _Subject = Annotated[
         description="Only what was done with tokens of this subject.",
     ),
 ]
-_Resource = Annotated[Target, Meta(description="Only what happened to clients themselves, or to secrets.")]
+_Resource = Annotated[Target, Meta(description="Only what happened to clients, to secrets, or to the tenant.")]
 _Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # to the end of the year 9999
 
 
@@ -71,7 +71,7 @@ class LogQuery(PageQuery, frozen=True, kw_only=True):
         if self.action is not UNSET:
             wanted &= {self.action}
         if self.resource_type is not UNSET:
-            wanted &= ABOUT_SECRETS if self.resource_type == "secret" else frozenset(TYPES) - ABOUT_SECRETS
+            wanted &= OF_TARGET[self.resource_type]
         return wanted if len(wanted) < len(TYPES) else None
 
 

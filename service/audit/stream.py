@@ -11,9 +11,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 
-from events.client import Event
 from events.errors import CursorAhead, DatabaseAway, LogDamaged
 from events.feed import Feed, Told
+from events.record import Happening
 from service.audit import cursor
 from service.audit.followers import CutOff, Followers, require_presence, send
 from service.audit.readers import CursorOverflow, Reader, reading
@@ -28,7 +28,7 @@ FOLLOWERS = web.AppKey("followers", Followers)
 
 EVENT_STREAM = "text/event-stream"
 NDJSON = "application/x-ndjson"
-TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(Event))
+TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(Happening))
 
 HEARTBEAT_S = 15.0
 _PRESENT_S = 1.0  # so often it is looked whether the follower is still there

@@ -6,6 +6,7 @@ import msgspec
 
 from events import log
 from events.client import SecretsErased
+from events.errors import LogDamaged
 from events.log import Conn
 from events.record import decode
 from events.verification.fault import LISTED, Fault, KeptHead, Verdict
@@ -66,6 +67,6 @@ def _erased(body: bytes) -> set[str]:
         return set()
     try:
         data = decode(body).data
-    except (msgspec.MsgspecError, RecursionError):
+    except LogDamaged:
         return set()
     return set(data.event_ids) if isinstance(data, SecretsErased) else set()

@@ -26,6 +26,7 @@ _COLOURS = {
     "SecretDeactivated": "yellow",
     "SecretDeleted": "red",
     "SecretsErased": "red",
+    **dict.fromkeys(("TenantFrozen", "TenantThawed", "TenantMoved", "TenantArrived", "TenantCopied"), "bold blue"),
 }
 
 
@@ -77,7 +78,7 @@ def _line(record: dict[str, Any], *, has_tenant: bool) -> Text:
         *([(f"{record['tenant_id']}  ", "blue")] if has_tenant else []),
         (f"{record['position']:>6}  ", ""),
         (f"{kind:<17}  ", _COLOURS.get(kind, "")),
-        (f"{record['client_id']}  ", ""),
+        (f"{record.get('client_id', '-')}  ", ""),
         (f"{actor['subject']} ({actor['role']})", "dim"),
         (f" from {actor['address']}" if "address" in actor else "", "dim"),
     ]

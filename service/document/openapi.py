@@ -37,7 +37,7 @@ _GUARD = (
     DatabaseAway,
 )
 _BODY = (refusals.MalformedBody, refusals.BodyTooSlow, refusals.BodyTooLarge, refusals.UnsupportedMediaType)
-_WRITE = (refusals.LineFull, refusals.TenantFrozen, refusals.TenantMoved, OutcomeUnknown)
+_WRITE = (refusals.LineFull, refusals.TakesNoChanges, refusals.MovedAway, OutcomeUnknown)
 _MINT = (refusals.TooManyHashes,)
 
 _ABOUT = """\
