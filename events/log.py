@@ -57,9 +57,9 @@ class Entry(NamedTuple):
         The record that the body holds, decoded anew each time.
 
         Raises:
-            msgspec.ValidationError: as `events.record.decode`.
+            NoRecord, UnknownVersion: as `events.record.decode`.
         """
-        return decode(self.body)
+        return decode(self.body, tenant_id=self.tenant_id, position=self.position)
 
 
 class Found(NamedTuple):
@@ -396,3 +396,37 @@ _ERASE = "update events set private = null where tenant_id = $1 and event_id = a
 async def erase(conn: Conn, tenant_id: str, event_ids: Sequence[str]) -> None:
     """Take private parts away, as the role mitosis_eraser, and only a deleted client's. Digests do not cover them."""
     await conn.execute(_ERASE, tenant_id, event_ids)
+
+
+_SET_STATE = "update heads set state = $2, moved_to = $3 where tenant_id = $1"
+
+
+async def set_state(conn: Conn, tenant_id: str, state: State, moved_to: str | None = None) -> None:
+    """Whether *tenant_id* takes writes from the end of this transaction on, which holds the lock of its head."""
+    await conn.execute(_SET_STATE, tenant_id, state, moved_to)
+
+
+_WHOLE = """
+select tenant_id, position, event_id, digest, body, private
+from events
+where tenant_id = $1 and position > $2
+order by position
+limit $3
+"""
+
+
+async def whole(conn: Conn, tenant_id: str, after: int, *, limit: int) -> list[Entry]:
+    """The next *limit* records of *tenant_id* after a position, with their private parts: for moving a tenant alone."""
+    rows = await conn.fetch(_WHOLE, tenant_id, after, limit)
+    return [_entry(row)._replace(private=row["private"]) for row in rows]
+
+
+_DIGEST = "select digest from events where tenant_id = $1 and position = $2"
+
+
+async def digest_at(conn: Conn, tenant_id: str, position: int) -> bytes | None:
+    """The digest of the record at *position*, the genesis digest for 0; None where the log has no such position."""
+    if position == 0:
+        return chain.genesis(tenant_id)
+    digest: bytes | None = await conn.fetchval(_DIGEST, tenant_id, position)
+    return digest

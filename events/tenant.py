@@ -1,5 +1,7 @@
 """What can happen to a tenant as a whole. Such a record has no client; it is there so that the audit shows it."""
 
+from datetime import datetime
+
 import msgspec
 
 
@@ -45,14 +47,18 @@ class TenantCopied(TenantEvent, frozen=True, kw_only=True, omit_defaults=True, t
     """
     The tenant is a copy of another, as that was at `source_position` with `source_digest` (in hexadecimal).
 
-    It is the first record of a chain of its own. With `only_active`, clients that were not active were left out.
+    It is the first record of a chain of its own, and has the time of the first one that was copied: those keep theirs.
+    When it was made is `copied_at`. With `only_active`, clients that were not active then were left out, and without
+    `with_secrets` all that was about secrets.
     """
 
     source_tenant: str
     source_position: int
     source_digest: str
+    copied_at: datetime
     rewrites: tuple[Rewrite, ...] = ()
     only_active: bool = False
+    with_secrets: bool = False
 
 
 AnyTenantEvent = TenantFrozen | TenantThawed | TenantMoved | TenantArrived | TenantCopied

@@ -1,6 +1,6 @@
 """The current clients: what a client's events add up to, and the table that holds it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -87,7 +87,8 @@ def apply(client: Client | None, record: Record) -> Client:
             return replace(changed, version=record.client_version, updated_at=record.time)
     raise OutOfOrder(
         f"position {record.position} of tenant {record.tenant_id}: {type(record.data).__name__} as version "
-        f"{record.client_version} of {record.client_id} cannot follow version {client.version if client else 0}"
+        f"{record.client_version} of {record.client_id} cannot follow version {client.version if client else 0}",
+        record.position,
     )
 
 
@@ -187,6 +188,20 @@ async def load(conn: Conn, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, s
     return {(client.tenant_id, client.client_id): client for client in clients}
 
 
+class Row(NamedTuple):
+    """A client as the table has it, but for the columns that PostgreSQL reads out of the state."""
+
+    tenant_id: str
+    client_id: str
+    state: str
+    name_folded: str
+
+
+def row(client: Client) -> Row:
+    """The row of *client*."""
+    return Row(client.tenant_id, client.client_id, _encode(client).decode(), client.settings.name.casefold())
+
+
 _SAVE = """
 insert into clients (tenant_id, client_id, state, name_folded)
 select * from unnest($1::text[], $2::text[], $3::json[], $4::text[])
@@ -197,14 +212,15 @@ returning state
 
 async def save(conn: Conn, clients: Sequence[Client]) -> list[Client]:
     """Write the rows of *clients*, each client once, and read them back as the table now has them."""
-    rows = await conn.fetch(
+    rows = [row(client) for client in clients]
+    saved = await conn.fetch(
         _SAVE,
-        [client.tenant_id for client in clients],
-        [client.client_id for client in clients],
-        [_encode(client).decode() for client in clients],
-        [client.settings.name.casefold() for client in clients],
+        [row.tenant_id for row in rows],
+        [row.client_id for row in rows],
+        [row.state for row in rows],
+        [row.name_folded for row in rows],
     )
-    return [_decode(row["state"]) for row in rows]
+    return [_decode(row["state"]) for row in saved]
 
 
 class Page(NamedTuple):
@@ -249,3 +265,21 @@ async def page(  # noqa: PLR0913 (a list's filters)
     """
     rows = await conn.fetch(_PAGE, tenant_id, name and name.casefold(), status, size, (number - 1) * size, cloned_from)
     return Page([_decode(row["state"]) for row in rows if row["state"] is not None], rows[0]["total"])
+
+
+_WALK = """
+select client_id, state
+from clients
+where tenant_id = $1 and client_id > $2 and not is_deleted
+order by client_id
+limit $3
+"""
+
+
+async def walk(conn: Conn, tenant_id: str, *, batch: int = 500) -> AsyncIterator[Client]:
+    """The tenant's clients that are not deleted, in the order of their ids, *batch* in memory at a time."""
+    after = ""
+    while rows := await conn.fetch(_WALK, tenant_id, after, batch):
+        for row in rows:
+            yield _decode(row["state"])
+        after = rows[-1]["client_id"]

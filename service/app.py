@@ -1,4 +1,4 @@
-"""The composition root: from a configuration to the application. Only here are pools opened."""
+"""The composition root: from a configuration to the application. Nothing in it but this opens a pool."""
 
 import asyncio
 import os

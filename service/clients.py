@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from msgspec.structs import asdict
 from ulid import ULID
 
-from events.client import ClientSettings
+from events.client import ClientSettings, Status
 from events.database import borrowed
 from projections import clients as table
 from projections.clients import Client
+from service.as_of import Moment
 from service.bearer import ADMINISTRATORS, READERS
 from service.commands import CloneClient, DeleteClient, RegisterClient, UpdateClient
-from service.decisions import check, cloned_settings, needs_secret
+from service.decisions import check, cloned_settings, cloned_status, needs_secret
 from service.envelope import NO_STORE, Answer, Listing, answer, listing
 from service.idempotency import ReceiptFor, key_of, once
 from service.reading import Nothing, decode, decode_optional, expect_no_body
@@ -22,6 +23,7 @@ from service.refusals import (
     ClientExists,
     ClientNotFound,
     CredentialNeeded,
+    InvalidRequest,
     KeyReused,
     MalformedClientId,
     MalformedKey,
@@ -38,7 +40,9 @@ from service.requests import (
     entity_tag,
     expected_version,
     load,
+    load_past,
     mint,
+    moment,
     named,
     sealed,
 )
@@ -53,6 +57,7 @@ from service.shapes import (
     Overrides,
     RegisteredClient,
     Registration,
+    ShowQuery,
     Update,
     preview,
     shown,
@@ -112,6 +117,15 @@ def _faults_of_the_rest(found: Mapping[str, Any]) -> Iterator[Violation]:
             yield violation
 
 
+class _Wish(NamedTuple):
+    """What is to be cloned: which client, at which version or as it was when, and what in place of its settings."""
+
+    source_id: str
+    version: int | None
+    when: Moment | None
+    overrides: Overrides
+
+
 async def clone(request: web.Request) -> web.Response:
     """
     POST /{client_id}/clone -> 201: the copy, and its secret this once.
@@ -123,17 +137,27 @@ async def clone(request: web.Request) -> web.Response:
     A clone of a suspended client is suspended. Settings that today's rules would not let in are refused with every
     fault named in `violations`. The source is read and the clone is written as one step. With `dry_run`, the answer is
     what would be created, and what it would differ in; nothing is.
+
+    With `as_of`, the copy is of the client as it was then, under today's rules and with a new secret, also where the
+    client was deleted since. It has the more restrictive status of then and now: it is suspended if the client is, and
+    `inactive` at least if the client was deleted. `If-Match` does not go with it: what was does not change.
     """
-    source_id, version = named(request), expected_version(request)
-    overrides = await decode_optional(request, Overrides)
-    key = key_of(request, overrides)
-    if asked(request, CloneQuery).dry_run:
-        source, settings = await _look_ahead(request, source_id, version, overrides, request.app[TIMEOUT_S])
-        return answer(preview(source, settings, has_secret=needs_secret(settings)), message="Nothing was created.")
+    source_id, query = named(request), asked(request, CloneQuery)
+    when = moment(query.as_of)
+    if when is not None and "If-Match" in request.headers:
+        # is it the version of then that is meant, which nothing can change, or that of now, which is not copied?
+        fault = "does not go with as_of: what was does not change"
+        raise InvalidRequest(violations=(Violation("If-Match", fault, "the OpenAPI document"),))
+    version, overrides = expected_version(request), await decode_optional(request, Overrides)
+    key, wish = key_of(request, overrides, when), _Wish(source_id, version, when, overrides)
+    if query.dry_run:
+        source, status, settings = await _look_ahead(request, wish, request.app[TIMEOUT_S])
+        would = preview(source, settings, status, has_secret=needs_secret(settings))
+        return answer(would, message="Nothing was created.")
 
     async def make(receipt_for: ReceiptFor, *, mints: bool = False) -> web.Response:
         # so that no hash is made in vain; the turn reads the source again, under the lock
-        _, settings = await _look_ahead(request, source_id, version, overrides, request.app[TIMEOUT_S] / 8)
+        source, _, settings = await _look_ahead(request, wish, request.app[TIMEOUT_S] / 8)
         credential = await mint(request) if mints or needs_secret(settings) else None
         ulid, (changed, removed) = str(ULID()), overrides.split()
 
@@ -153,6 +177,7 @@ async def clone(request: web.Request) -> web.Response:
             sealed=credential and sealed(credential),
             overrides=changed,
             removed=removed,
+            past=None if when is None else source,
         )
         try:
             return answered(await request.app[DESK].submit(command))
@@ -162,19 +187,30 @@ async def clone(request: web.Request) -> web.Response:
     return await once(request, key, make)
 
 
-async def _look_ahead(
-    request: web.Request, source_id: str, version: int | None, overrides: Overrides, limit_s: float
-) -> tuple[Client, ClientSettings]:
-    """The source as it is now, and the settings that its clone would have."""
-    source = await load(request, source_id, limit_s)
-    if version not in (None, source.version):
-        raise VersionMoved
-    return source, cloned_settings(source.settings, *overrides.split())
+async def _look_ahead(request: web.Request, wish: _Wish, limit_s: float) -> tuple[Client, Status, ClientSettings]:
+    """The source as it is to be copied, and the status and the settings that its clone would have."""
+    if wish.when is None:
+        source = present = await load(request, wish.source_id, limit_s)
+        if wish.version not in (None, source.version):
+            raise VersionMoved
+    else:
+        source, present = await load_past(request, wish.source_id, wish.when, limit_s)
+    return source, cloned_status(source, present), cloned_settings(source.settings, *wish.overrides.split())
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /{client_id} -> 200: the client."""
-    client = await load(request, named(request), request.app[TIMEOUT_S])
+    """
+    GET /{client_id} -> 200: the client, or what it was.
+
+    With `as_of`, it is the client as it was then, also where it was deleted since. The `ETag` is always that of the
+    version shown: a change with it in `If-Match` is refused once the client has moved on, so nobody who looks at what
+    was overwrites what is.
+    """
+    client_id, when = named(request), moment(asked(request, ShowQuery).as_of)
+    if when is None:
+        client = await load(request, client_id, request.app[TIMEOUT_S])
+    else:
+        client, _ = await load_past(request, client_id, when, request.app[TIMEOUT_S])
     return answer(shown(Item, client), headers=entity_tag(client))
 
 
@@ -265,6 +301,7 @@ ROUTES = [
         "Show a client",
         {HTTPStatus.OK: Answer[Item]},
         READERS,
+        query=ShowQuery,
         refusals=_NAMING,
     ),
     Route(

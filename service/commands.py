@@ -11,6 +11,7 @@ from ulid import ULID
 
 from events.client import ClientSettings, SettingsChange, Status
 from events.record import Actor
+from projections.clients import Client
 from service.receipts import Receipt
 
 
@@ -52,13 +53,19 @@ class RegisterClient(Command, frozen=True, kw_only=True):
 
 
 class CloneClient(Command, frozen=True, kw_only=True):
-    """Copy the client in `reads` under a new id, with `overrides` in place of its own settings."""
+    """
+    Copy the client in `reads` under a new id, with `overrides` in place of its own settings.
+
+    `past` is that client as it was, where that is what is to be copied: it need not be read again under the lock, since
+    it does not change any more.
+    """
 
     id: str
     client_id: str
     sealed: SealedSecret | None
     overrides: SettingsChange = SettingsChange()
     removed: tuple[str, ...] = ()
+    past: Client | None = None
 
 
 class UpdateClient(Command, frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ CLONE_SUFFIX = " (clone)"
 ACTIVE_LIMIT = 2  # active secrets of a client, besides one in its grace
 LIST_LIMIT = 10  # secrets of a client that are remembered, the deactivated ones included
 
+_RESTRICTION: tuple[Status, ...] = ("active", "inactive", "suspended")  # the later, the more restrictive
 _STATUS_EVENTS: Mapping[Status, Event] = {
     "suspended": ClientSuspended(),
     "inactive": ClientDeactivated(),
@@ -85,13 +86,14 @@ def decide(client: Client | None, command: Command, now: datetime) -> Decision:
         return _register(client, command)
     if isinstance(command, EraseSealed):
         return _erase(client, command)
-    if client is None or client.deleted_at is not None:
+    past = command.past if isinstance(command, CloneClient) else None
+    if client is None or (client.deleted_at is not None and past is None):
         raise ClientNotFound
     if command.expected_version not in (None, client.version):
         raise VersionMoved
     match command:
         case CloneClient():
-            return _clone(client, command)
+            return _clone(past or client, client, command)
         case UpdateClient():
             return Decision(client.client_id, _update(client, command))
         case DeleteClient():
@@ -139,6 +141,17 @@ def cloned_settings(source: ClientSettings, overrides: SettingsChange, removed: 
     return settings if overrides.name is not UNSET else replace(settings, name=clone_name(settings.name))
 
 
+def cloned_status(source: Client, present: Client) -> Status:
+    """
+    The status of a clone of *source*, as the client was or is, given how it is at *present*: the more restrictive one.
+
+    Neither a suspension nor a deletion since is got around by cloning what was before. A deleted client's clone is not
+    in use until somebody makes it active, and suspended if the client was when it was deleted.
+    """
+    at_least: Status = "active" if present.deleted_at is None else "inactive"
+    return max(source.status, present.status, at_least, key=_RESTRICTION.index)
+
+
 def _register(client: Client | None, command: RegisterClient) -> Decision:
     if client is not None:
         raise ClientExists
@@ -154,14 +167,14 @@ def _erase(client: Client | None, command: EraseSealed) -> Decision:
     return Decision(client.client_id, (SecretsErased(event_ids=command.event_ids),))
 
 
-def _clone(source: Client, command: CloneClient) -> Decision:
+def _clone(source: Client, present: Client, command: CloneClient) -> Decision:
     settings = cloned_settings(source.settings, command.overrides, command.removed)
     secret, private = _issue(settings, command.sealed, command.event_id)
     event = ClientCloned(
         id=command.id,
         source_id=source.client_id,
         source_version=source.version,
-        status=source.status,
+        status=cloned_status(source, present),
         settings=settings,
         secret=secret,
     )

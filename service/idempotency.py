@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from events.database import borrowed
 from projections.clients import Client
 from service import receipts
+from service.as_of import Moment
 from service.receipts import Kept, Receipt
 from service.refusals import HappenedBefore, KeyReused, MalformedKey, StillRunning
 from service.requests import READS, TIMEOUT_S
@@ -80,9 +81,9 @@ class IdempotencyKey:
         return msgspec.json.decode(self._cipher.decrypt(nonce, sealed, self.request_digest), type=Answered)
 
 
-def key_of(request: web.Request, asked: msgspec.Struct) -> IdempotencyKey | None:
+def key_of(request: web.Request, asked: msgspec.Struct, moment: Moment | None = None) -> IdempotencyKey | None:
     """
-    The key that *request* brings for what it asks, None where it brings none.
+    The key that *request* brings for what it asks of a client, as it was at *moment*; None where it brings none.
 
     Raises:
         MalformedKey: it is neither a quoted string nor a bare one, or too short to be a secret.
@@ -95,7 +96,7 @@ def key_of(request: web.Request, asked: msgspec.Struct) -> IdempotencyKey | None
     if len(given) > 1 or not LEAST <= len(text) <= MOST or not (quoted or _bare.fullmatch(text)):
         raise MalformedKey
     parts = (request[ROUTE], request.match_info.get("client_id", ""), request.headers.get("If-Match", ""))
-    what = msgspec.json.encode([*parts, asked], order="sorted")
+    what = msgspec.json.encode([*parts, asked, *([] if moment is None else [moment])], order="sorted")
     return IdempotencyKey(text, request[CALLER].tenant_id, hashlib.sha256(what).digest())
 
 

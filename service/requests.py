@@ -6,17 +6,27 @@ from typing import TypeVar
 import asyncpg
 import msgspec
 from aiohttp import web
+from msgspec import UnsetType
 
 from events.database import borrowed
 from events.record import Actor
 from projections import clients as table
+from projections import history
 from projections.clients import Client
 from service import fields
+from service.as_of import Moment, NoMoment, parse, reached
 from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
 from service.desk import Desk
-from service.refusals import ClientNotFound, MalformedClientId, MalformedPrecondition, VersionMoved
+from service.refusals import (
+    ClientNotFound,
+    InvalidRequest,
+    MalformedClientId,
+    MalformedPrecondition,
+    VersionMoved,
+)
 from service.routes import CALLER, QUERY, REQUEST_ID
+from service.rules.validation import Violation
 
 DESK = web.AppKey("desk", Desk)
 HASHER = web.AppKey("hasher", Hasher)
@@ -51,6 +61,20 @@ def asked(request: web.Request, kind: type[T]) -> T:
     return query
 
 
+def moment(as_of: str | UnsetType) -> Moment | None:
+    """
+    The moment that the query's `as_of` names, None where it is not given.
+
+    Raises:
+        InvalidRequest: it names none.
+    """
+    try:
+        return parse(as_of) if isinstance(as_of, str) else None
+    except NoMoment as error:
+        hint = "; a + is written %2B in a URL" if " " in str(as_of) else ""
+        raise InvalidRequest(violations=(Violation("as_of", f"{error}{hint}", "RFC 3339 5.6"),)) from None
+
+
 def actor(request: web.Request) -> Actor:
     """Who sends *request*, as a record says it."""
     caller = request[CALLER]
@@ -73,6 +97,27 @@ async def load(request: web.Request, client_id: str, limit_s: float) -> Client:
     if client is None or client.deleted_at is not None:
         raise ClientNotFound
     return client
+
+
+async def load_past(request: web.Request, client_id: str, when: Moment, limit_s: float) -> tuple[Client, Client]:
+    """
+    The caller's tenant's client as it was *when*, and as it is at present, deleted or not.
+
+    Raises:
+        InvalidRequest: that moment has not come.
+        ClientNotFound: there was none then, or it was deleted by then.
+        DatabaseAway: the database did not answer within *limit_s*.
+    """
+    key = (request[CALLER].tenant_id, client_id)
+    try:
+        async with borrowed(request.app[READS], limit_s) as connection:
+            past = await history.as_of(connection, *key, await reached(connection, key[0], when))
+            present = (await table.load(connection, [key])).get(key)
+    except NoMoment as error:
+        raise InvalidRequest(violations=(Violation("as_of", str(error), "the OpenAPI document"),)) from None
+    if past is None or past.deleted_at is not None or present is None:
+        raise ClientNotFound
+    return past, present
 
 
 async def mint(request: web.Request) -> Credential:

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from events.client import ClientSettings, SettingsChange, Status
 from projections.clients import Client
-from service import fields
+from service import as_of, fields
 from service.credentials import Credential
 from service.envelope import Instant
 
@@ -40,6 +40,17 @@ _NamePart = Annotated[
         max_length=255,
         pattern="^[^\\x00-\\x1f\\x7f]*$",
         description="Only clients with this in their name, in any letter case.",
+    ),
+]
+
+
+# shown and not enforced: whoever parses it says what is wrong
+_AsOf = Annotated[
+    str,
+    Meta(
+        description="The client as it was after the record at this position of the tenant's log, or after the last "
+        "record that is not later than this time (RFC 3339). Neither may lie ahead.",
+        extra_json_schema={"pattern": as_of.PATTERN},
     ),
 ]
 
@@ -77,9 +88,16 @@ class Update(Overrides, frozen=True, kw_only=True):
     )
 
 
-class CloneQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether to clone, or only to say what a clone would be."""
+class ShowQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """As it was when."""
 
+    as_of: _AsOf | UnsetType = UNSET
+
+
+class CloneQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """As it was when, and whether to clone it or only to say what a clone would be."""
+
+    as_of: _AsOf | UnsetType = UNSET
     dry_run: Annotated[bool, Meta(description="Answer with what would be created, and create nothing.")] = False
 
 
@@ -231,8 +249,8 @@ def settings_shown(settings: ClientSettings) -> dict[str, Any]:
     return known
 
 
-def preview(source: Client, settings: ClientSettings, *, has_secret: bool) -> ClonePreview:
-    """What a clone of *source* with *settings* would be."""
+def preview(source: Client, settings: ClientSettings, status: Status, *, has_secret: bool) -> ClonePreview:
+    """What a clone of *source* with *settings* and *status* would be."""
     before, after = settings_shown(source.settings), settings_shown(settings)
     differs = [
         Difference(field=name, **_present(source=before[name], clone=after[name]))
@@ -243,7 +261,7 @@ def preview(source: Client, settings: ClientSettings, *, has_secret: bool) -> Cl
         source_id=source.client_id,
         source_version=source.version,
         has_secret=has_secret,
-        client=PreviewedClient(status=source.status, **_present(**after)),
+        client=PreviewedClient(status=status, **_present(**after)),
         differs=differs,
     )
 

@@ -25,7 +25,7 @@ class Nkey:
         """A JWT about *subject*."""
         body = {"jti": subject, "iat": int(time.time()), "iss": self.public, "sub": subject, "name": kind}
         head = {"typ": "JWT", "alg": "ed25519-nkey"}
-        said = ".".join(map(_part, (head, {**body, "nats": {**claims, "type": kind, "version": 2}})))
+        said = f"{_part(head)}.{_part({**body, 'nats': {**claims, 'type': kind, 'version': 2}})}"
         return f"{said}.{_base64(self._key.sign(said.encode()))}"
 
 

@@ -109,7 +109,7 @@ TOLD: list[tuple[Happening, str, str, str, str]] = [
     (TenantMoved(to="tell-tale"), "warning", "tenants", "tenant", "The tenant has moved to another service."),
     (TenantArrived(source="tell-tale"), "info", "tenants", "tenant", "The tenant arrived from another service."),
     (
-        TenantCopied(source_tenant="globex", source_position=7, source_digest="00"),
+        TenantCopied(source_tenant="globex", source_position=7, source_digest="00", copied_at=BEGINNING),
         *("info", "tenants", "tenant", "The tenant was copied from globex at position 7."),
     ),
     (

@@ -95,7 +95,17 @@ HAPPENED: list[tuple[str, Happening]] = [
     (ORIGINAL, SecretsErased(event_ids=(ulid(1),))),
     ("", TenantFrozen(reason="it moves")),
     ("", TenantThawed()),
-    ("", TenantCopied(source_tenant="globex", source_position=7, source_digest="00" * 32, rewrites=(REWRITE,))),
+    (
+        "",
+        TenantCopied(
+            source_tenant="globex",
+            source_position=7,
+            source_digest="00" * 32,
+            copied_at=MOMENT,
+            rewrites=(REWRITE,),
+            only_active=True,
+        ),
+    ),
     ("", TenantMoved(to="db.example.com:5432/mitosis", address="https://registry.example.com")),
     ("", TenantArrived(source="old.example.com:5432/mitosis")),
 ]

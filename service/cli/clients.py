@@ -10,6 +10,7 @@ from ulid import ULID
 from events import log
 from events.record import Actor
 from service import erasure
+from service.cli import diff
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.config import from_environment
@@ -21,8 +22,9 @@ _ROLE = "operator"
 
 def add(commands: Commands) -> None:
     """Add the commands to the parser."""
-    clients = commands.add_parser("clients", help="erase what is left of deleted clients' secrets")
+    clients = commands.add_parser("clients", help="compare a client with what it was; erase deleted ones' hashes")
     actions = clients.add_subparsers(metavar="ACTION", required=True)
+    diff.add(actions)
     erase = actions.add_parser(
         "erase-sealed",
         help="erase the hashes of deleted clients' secrets",

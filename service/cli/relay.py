@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 
 from service.cli.connecting import CannotConnect, running_database
 from service.cli.parser import Commands
 from service.config import from_environment
+from service.relay.publisher import CannotRelay
 from service.relay.run import relay
 
 
@@ -19,7 +21,13 @@ def add(commands: Commands) -> None:
         "mitosis.<tenant>.<type>, each once and each tenant's in order, until Ctrl-C. Several of one name divide the "
         "tenants. Works on the database of MITOSIS_DATABASE_URL, or on the embedded one of a running service.",
     )
-    relaying.add_argument("url", metavar="URL", help="nats://host:4222, or tls://user:password@host:4222")
+    relaying.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        default=os.environ.get("MITOSIS_NATS_URL"),
+        help="nats://host:4222, or tls://user:password@host:4222 (MITOSIS_NATS_URL, which other users do not see)",
+    )
     relaying.add_argument("--name", default="relay", help="the consumer's name (%(default)s)")
     relaying.add_argument("--stream", default="MITOSIS", help="what a stream is called that must be made (%(default)s)")
     relaying.add_argument("--creds", type=Path, metavar="FILE", help="a NATS credentials file")
@@ -27,6 +35,8 @@ def add(commands: Commands) -> None:
 
 
 def _relay(parsed: argparse.Namespace) -> None:
+    if parsed.url is None:
+        raise CannotRelay("the broker is to be named: mitosis relay nats://host:4222, or MITOSIS_NATS_URL")
     config = from_environment()
     url = running_database(config)
     if url is None:

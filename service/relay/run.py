@@ -16,6 +16,7 @@ from service.database import CONSUMER_ROLE, name_of, open_pool, reason
 from service.relay.publisher import CannotRelay, Publisher
 
 _POOL_SIZE = 5  # the doorbell's line, and the rest for reading and noting
+_ATTEMPTS = 3  # what a publisher raises does not pass by itself
 _AT_ONCE = 32  # tenants: each waits for one acknowledgement after the other
 
 
@@ -67,7 +68,8 @@ async def _relay(  # noqa: PLR0913, PLR0917
                 f"Mitosis relays {name_of(database_url)} to {publisher.where} as {name}.\nCtrl-C stops it.\n"
             )
             sys.stdout.flush()
-            await Consumer(pool, name, concurrency=_AT_ONCE, timeout_s=timeout_s).run(publisher.publish)
+            consumer = Consumer(pool, name, concurrency=_AT_ONCE, attempts=_ATTEMPTS, timeout_s=timeout_s)
+            await consumer.run(publisher.publish)
         finally:
             await publisher.close()
 

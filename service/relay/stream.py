@@ -52,7 +52,7 @@ def _require_fit(config: StreamConfig) -> None:
     if config.no_ack:
         raise CannotRelay(f"the stream {config.name} acknowledges nothing (no_ack), so nothing is known to be stored")
     if (config.duplicate_window or 0) < _LEAST_WINDOW_S:
-        # not refused: a record comes twice only if two relays that share the tenants are at odds for so long
+        # not refused: a relay that is alone asks the stream; only one that takes over from another may be too quick
         window = {"stream": config.name, "window_s": config.duplicate_window, "least_s": _LEAST_WINDOW_S}
         _logger.warning("duplicate_window_is_short", extra=window)
 
