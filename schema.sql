@@ -23,13 +23,16 @@ create table if not exists schema_state (
     applied_at timestamptz not null default now()
 );
 
--- Who does what: the service; who consumes the log elsewhere; and who erases the private part of deleted clients' events.
+-- Who does what: the service; who consumes the log elsewhere; who erases the private part of deleted clients' events;
+-- who freezes and moves tenants; and who rebuilds the clients from the log.
 -- Roles belong to the whole server, so another database may have made these already.
 do $$
 declare
     role text;
 begin
-    foreach role in array array['mitosis_service', 'mitosis_consumer', 'mitosis_eraser'] loop
+    foreach role in array array[
+        'mitosis_service', 'mitosis_consumer', 'mitosis_eraser', 'mitosis_mover', 'mitosis_operator'
+    ] loop
         begin
             if not exists (select from pg_roles where rolname = role) then
                 execute format('create role %I nologin', role);
@@ -48,7 +51,9 @@ declare
     role text;
     may_become text := case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end;
 begin
-    foreach role in array array['mitosis_service', 'mitosis_consumer', 'mitosis_eraser'] loop
+    foreach role in array array[
+        'mitosis_service', 'mitosis_consumer', 'mitosis_eraser', 'mitosis_mover', 'mitosis_operator'
+    ] loop
         if not pg_has_role(current_user, role, may_become) then
             execute format('grant %I to %I', role, current_user);
         end if;
@@ -85,6 +90,14 @@ create table if not exists events (
 
 -- a client's events; its name is read out of the body
 create index if not exists events_of_client on events (tenant_id, (body ->> 'client_id'), position);
+
+-- Records of tenants that were imported without credentials: their private parts never came, and were not taken away. A
+-- record of that in the log would make it another log than the one that it came from.
+create table if not exists withheld (
+    tenant_id text not null,
+    event_id text not null,
+    primary key (tenant_id, event_id)
+);
 
 comment on column events.digest is 'SHA-256 over the digest before it and the bytes of body';
 comment on column events.private is 'the sealed part, committed to by "sealed" in body: in no feed, no archive, no answer';
@@ -140,11 +153,18 @@ create or replace trigger heads_move_forward
     )
     execute function refuse_change('a head only moves forward');
 
+-- Whoever appends asks for the state; this is for who does not, such as a service of an older version.
+create or replace trigger heads_take_changes
+    before update on heads
+    for each row when (new.position <> old.position and old.state <> 'open' and current_user <> 'mitosis_mover')
+    execute function refuse_change('the tenant takes no changes here');
+
 alter table events enable always trigger events_append_only;
 alter table events enable always trigger events_unchanged;
 alter table events enable always trigger events_only_erased;
 alter table heads enable always trigger heads_stay;
 alter table heads enable always trigger heads_move_forward;
+alter table heads enable always trigger heads_take_changes;
 
 -- ------------------------------------------------------------------------------------------------------------- the clients
 
@@ -166,6 +186,28 @@ create table if not exists clients (
 
 -- the list: newest first
 create index if not exists clients_listed on clients (tenant_id, id desc) where not is_deleted;
+
+-- ------------------------------------------------------------------------------------------------------------- the rebuild
+
+-- The clients folded anew from the log, beside the live ones until they are compared. They are gone after a crash of the
+-- server, and so is the rebuild that needed them.
+create unlogged table if not exists clients_shadow (
+    tenant_id text not null,
+    client_id text not null,
+    state json not null,
+    name_folded text not null,
+    primary key (tenant_id, client_id)
+);
+
+-- The rows that a tenant's last rebuild replaced, as they were; without a state where there was no row.
+create table if not exists clients_replaced (
+    tenant_id text not null,
+    client_id text not null,
+    state json,
+    name_folded text,
+    replaced_at timestamptz not null default now(),
+    primary key (tenant_id, client_id)
+);
 
 -- ---------------------------------------------------------------------------------------------------------- authentication
 
@@ -233,13 +275,16 @@ comment on column members.place is 'host and process id, for people';
 
 -- --------------------------------------------------------------------------------------------------------------- privileges
 
-revoke all on schema_state, heads, events, clients, assertions, secret_usage, receipts, checkpoints, members
-    from public, mitosis_service, mitosis_consumer, mitosis_eraser;
+revoke all on schema_state, heads, events, withheld, clients, clients_shadow, clients_replaced, assertions, secret_usage,
+    receipts, checkpoints, members
+    from public, mitosis_service, mitosis_consumer, mitosis_eraser, mitosis_mover, mitosis_operator;
 
-grant select on schema_state to mitosis_service, mitosis_consumer, mitosis_eraser;
+grant select on schema_state
+    to mitosis_service, mitosis_consumer, mitosis_eraser, mitosis_mover, mitosis_operator;
 
 grant select, insert, update (position, digest, time) on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
+grant select on withheld to mitosis_service;
 grant select, insert, update on clients to mitosis_service;
 grant select, insert, delete, update (expires_at) on assertions to mitosis_service; -- update: to lock what is swept
 grant select, insert, update on secret_usage to mitosis_service;
@@ -255,6 +300,23 @@ grant select, insert, update, delete on members to mitosis_consumer;
 grant select, update (position, digest, time) on heads to mitosis_eraser;
 grant select (tenant_id, position, event_id, digest, body), insert, update (private) on events to mitosis_eraser;
 grant select, insert, update on clients to mitosis_eraser;
+
+-- Whoever moves or imports a tenant brings all that it has, its private parts too, and never changes a record.
+grant select, insert, update (position, digest, time, state, moved_to) on heads to mitosis_mover;
+grant select, insert on events to mitosis_mover;
+grant select, insert, delete on withheld to mitosis_mover;
+grant select, insert, update (state, name_folded) on clients to mitosis_mover;
+grant select, insert on receipts, assertions to mitosis_mover;
+grant select, insert, update (last_used_at) on secret_usage to mitosis_mover;
+grant select, insert, update (position, epoch, member, parked_at, parked_because, updated_at) on checkpoints
+    to mitosis_mover;
+grant select on members to mitosis_mover;
+
+-- Whoever rebuilds the clients reads the log and no private part, and locks heads without moving them: for that it takes
+-- the right to update a column, and of this one a trigger refuses every change.
+grant select, update (tenant_id) on heads to mitosis_operator;
+grant select (tenant_id, position, event_id, digest, body) on events to mitosis_operator;
+grant select, insert, update, delete on clients, clients_shadow, clients_replaced to mitosis_operator;
 
 insert into schema_state (version) values (3)
 on conflict (one) do update set version = excluded.version, applied_at = excluded.applied_at;

@@ -52,10 +52,11 @@ _PRESENT = "select member from members where consumer = $1 and seen_at > now() -
 
 
 async def present(conn: Conn, consumer: str, member: str, place: str) -> list[str]:
-    """Say that *member* is there, and hear who else is."""
+    """Say that *member* is there, and hear who is: it and others."""
     await conn.execute(_SEEN, consumer, member, place)
     await conn.execute(_FORGET, consumer, GONE_S)
-    return [row["member"] for row in await conn.fetch(_PRESENT, consumer, GONE_S)]
+    seen = {row["member"] for row in await conn.fetch(_PRESENT, consumer, GONE_S)}
+    return [*(seen - {member}), member]  # whoever asks is there, however long the database took to say so
 
 
 _LEAVE = "delete from members where consumer = $1 and member = $2"

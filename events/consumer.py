@@ -27,7 +27,7 @@ from events.database import borrowed
 from events.doorbell import Doorbell
 from events.errors import DatabaseAway, Fenced, HandlerFailed
 from events.log import Conn, Entry
-from events.share import Share
+from events.share import Share, is_cancelled
 
 TICK_S = 1.0  # between two signs of life, and two looks for what the doorbell did not say
 BATCH = 100  # records that are read, and noted as done, at once
@@ -156,7 +156,8 @@ class Consumer:
                 finally:
                     offered.cancel()
                 yield entry
-                done.set_result(None)
+                if not done.done():  # or it failed meanwhile, which is told now
+                    done.set_result(None)
         finally:
             running.cancel()
             await asyncio.wait([running])
@@ -237,6 +238,8 @@ class Consumer:
             except Fenced:
                 raise
             except Exception as error:
+                if is_cancelled():
+                    raise asyncio.CancelledError from error
                 failures += not isinstance(error, DatabaseAway)
                 if failures >= self._attempts:
                     raise

@@ -11,7 +11,7 @@ transaction, on a connection that does nothing else; while one NOTIFY is on its 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import asyncpg
 import msgspec
@@ -81,8 +81,10 @@ class Doorbell:
                 while not line.is_closed():
                     await self._pass_on(line)
             finally:
-                # given back, it would go on listening
-                line.terminate()
+                # given back, it would go on listening; one that is lost is the pool's already, which the driver says by
+                # an error that would take the place of a cancellation
+                with suppress(asyncpg.InterfaceError):
+                    line.terminate()
 
     async def _pass_on(self, line: Conn) -> None:
         """The next NOTIFY, or a sign of life when there was none for long."""

@@ -7,7 +7,8 @@ The error tree.
     ├── LogDamaged            what the log holds cannot be so
     │   ├── OutOfOrder        an event cannot follow the state before it
     │   ├── RecordMissing     a position has no record, though later ones have
-    │   └── NoRecord          what stands at a position is no record
+    │   ├── NoRecord          what stands at a position is no record
+    │   └── UnknownVersion    a record is of a schema version that is not known
     ├── NoCloudEvent          a text is no CloudEvent with a record in it
     ├── CursorAhead           a reader was further than the log is
     ├── Fenced                another process has taken a tenant over for a consumer
@@ -29,7 +30,11 @@ class OutcomeUnknown(DatabaseAway):
 
 
 class LogDamaged(MitosisError):
-    """The log holds something that cannot be so."""
+    """The log holds something that cannot be so. `position` is where it shows; 0 where that was not said."""
+
+    def __init__(self, message: str = "", position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 class OutOfOrder(LogDamaged):
@@ -42,6 +47,10 @@ class RecordMissing(LogDamaged):
 
 class NoRecord(LogDamaged):
     """What stands at a position of the log is no record."""
+
+
+class UnknownVersion(LogDamaged):
+    """A record is of a schema version that this program does not know: a newer program wrote it."""
 
 
 class NoCloudEvent(MitosisError):

@@ -86,6 +86,11 @@ class Tail:
             return await self._feed.read(self.tenant_id, position)
         return _piece(islice(self._recent, position + 1 - oldest, None))
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the log goes on behind `last` in a way that cannot be."""
+        return self._damage is not None
+
     async def _news(self, wait_s: float) -> None:
         news = asyncio.get_running_loop().create_future()
         self._waiting.add(news)
@@ -134,7 +139,7 @@ class Feed:
         self._doorbell = doorbell
         self._timeout_s = timeout_s
         self._tails: dict[str, Tail] = {}
-        self._due: set[str] = set()
+        self._due: dict[str, None] = {}  # in the order in which they became so: none is always behind others
         self._rung = asyncio.Event()
         self._anything = asyncio.Event()
         self.rings = 0
@@ -238,7 +243,7 @@ class Feed:
             pass
 
     def _hear(self, tenants: Collection[str] | None) -> None:
-        self._due |= self._tails.keys() if tenants is None else self._tails.keys() & set(tenants)
+        self._due |= dict.fromkeys(self._tails if tenants is None else self._tails.keys() & set(tenants))
         self._announce()
 
     def _announce(self) -> None:
@@ -254,39 +259,43 @@ class Feed:
             async with borrowed(self._pool, self._timeout_s) as connection:
                 positions = await log.positions(connection, self._tails)
             self._due |= {
-                tenant_id
+                tenant_id: None
                 for tenant_id, position in positions.items()
                 if tenant_id in self._tails and position > self._tails[tenant_id].last
             }
 
     async def _read_due(self) -> None:
-        while tails := self._next():
-            async with borrowed(self._pool, self._timeout_s) as connection:
-                found = await log.news(connection, {tail.tenant_id: tail.last for tail in tails}, limit=PIECE)
-            kept_bytes = min(_KEPT_BYTES, _KEPT_IN_ALL_BYTES // max(len(self._tails), 1))
-            for tail in tails:
-                entries = found.get(tail.tenant_id)
-                if not entries:
-                    continue
-                if len(entries) == PIECE:
-                    self._due.add(tail.tenant_id)
-                tail.extend(entries, kept_bytes)
-                tail.rests_until = asyncio.get_running_loop().time() + tail.followers * _WAKING_S
-                await tail.wake()
+        """One piece of the news of those who are due. Not until none is: on a busy day that never comes."""
+        tails = self._next()
+        if not tails:
+            return
+        async with borrowed(self._pool, self._timeout_s) as connection:
+            found = await log.news(connection, {tail.tenant_id: tail.last for tail in tails}, limit=PIECE)
+        kept_bytes = min(_KEPT_BYTES, _KEPT_IN_ALL_BYTES // max(len(self._tails), 1))
+        for tail in tails:
+            entries = found.get(tail.tenant_id)
+            if not entries:
+                continue
+            tail.extend(entries, kept_bytes)
+            if len(entries) == PIECE and not tail.is_damaged:
+                self._due[tail.tenant_id] = None
+            tail.rests_until = asyncio.get_running_loop().time() + tail.followers * _WAKING_S
+            await tail.wake()
 
     def _next(self) -> list[Tail]:
         """Tails that are due and have rested; they are due no more."""
         now = asyncio.get_running_loop().time()
-        self._due &= self._tails.keys()
-        ready = (tenant_id for tenant_id in self._due if self._tails[tenant_id].rests_until <= now)
-        tails = [self._tails[tenant_id] for tenant_id in islice(ready, _TAILS_AT_ONCE)]
-        self._due -= {tail.tenant_id for tail in tails}
+        self._due = {tenant_id: None for tenant_id in self._due if tenant_id in self._tails}
+        ready = (tail for tenant_id in self._due if (tail := self._tails[tenant_id]).rests_until <= now)
+        tails = list(islice(ready, _TAILS_AT_ONCE))
+        for tail in tails:
+            del self._due[tail.tenant_id]
         return tails
 
     async def _rest(self, look_s: float) -> None:
         """Until the bell rings, the next look is due, or a tail that is due has rested."""
         now = asyncio.get_running_loop().time()
-        rests_s = [self._tails[tenant_id].rests_until - now for tenant_id in self._due & self._tails.keys()]
+        rests_s = [self._tails[tenant_id].rests_until - now for tenant_id in self._due.keys() & self._tails.keys()]
         self._rung.clear()
         try:
             async with asyncio.timeout(max(min([look_s, *rests_s]), 0)):

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from events.client import Event
-from events.errors import NoRecord, UnknownVersion
+from events.errors import LogDamaged, NoRecord, UnknownVersion
 from events.tenant import AnyTenantEvent
 from events.upcasting import Json, upcast
 
@@ -81,17 +81,17 @@ def decode(body: bytes | str, *, tenant_id: str | None = None, position: int | N
 def _decode_other(body: bytes | str, error: Exception | None, tenant_id: str | None, position: int | None) -> Record:
     """The record of another version that *body* holds; *error* says why it is none of the current one, if it is not."""
     said: Json = {}
+    kind: type[LogDamaged] = NoRecord
     try:
         said = msgspec.json.decode(body, type=Json)
         if error is not None and said.get("schema_version") == SCHEMA_VERSION:
             raise error
         return msgspec.convert(upcast(said, SCHEMA_VERSION), Record)
     except UnknownVersion as unknown:
-        raise UnknownVersion(f"{_place(said, tenant_id, position)}: {unknown}") from None
+        kind, reason = UnknownVersion, str(unknown)
     except (msgspec.MsgspecError, RecursionError, LookupError, TypeError, ValueError) as malformed:
-        raise NoRecord(f"{_place(said, tenant_id, position)}: there is no record, since {malformed}") from None
-
-
-def _place(said: Json, tenant_id: str | None, position: int | None) -> str:
+        reason = f"there is no record, since {malformed}"
     tenant = said.get("tenant_id", "?") if tenant_id is None else tenant_id
-    return f"position {said.get('position', '?') if position is None else position} of tenant {tenant}"
+    place = said.get("position") if position is None else position
+    place = place if isinstance(place, int) else 0
+    raise kind(f"position {place} of tenant {tenant}: {reason}", place)

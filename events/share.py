@@ -1,5 +1,6 @@
 """What one process of a consumer holds: its share of the tenants, each with a claim (see `events.checkpoints`)."""
 
+import asyncio
 import logging
 import os
 import secrets
@@ -13,6 +14,7 @@ from events.database import borrowed
 from events.errors import DatabaseAway
 
 _LONGEST_REASON = 500  # characters of an error
+_RETRY_S = 0.5  # between two questions to a database that is away
 
 _logger = logging.getLogger(__name__)
 
@@ -59,14 +61,22 @@ class Share:
 
     async def move(self, tenant_id: str, position: int) -> None:
         """
-        Note that all up to *position* is done.
+        Note that all up to *position* is done. A database that is away is told when it is back: it is done once.
 
         Raises:
-            Fenced: the tenant is somebody else's by now.
-            DatabaseAway
+            Fenced: the tenant is somebody else's by now, or this was noted although the database did not say so.
+            DatabaseAway: this task shall end before the database is back.
         """
-        async with borrowed(self._pool, self._timeout_s) as connection:
-            claim = await checkpoints.move(connection, self._consumer, self.claims[tenant_id], position)
+        while True:
+            try:
+                async with borrowed(self._pool, self._timeout_s) as connection:
+                    claim = await checkpoints.move(connection, self._consumer, self.claims[tenant_id], position)
+                break
+            except DatabaseAway as away:
+                if is_cancelled():
+                    raise
+                _logger.warning("not_noted", exc_info=away, extra={"consumer": self._consumer, "tenant": tenant_id})
+            await asyncio.sleep(_RETRY_S)
         self.claims[tenant_id] = claim
 
     async def park(self, tenant_id: str, error: BaseException) -> None:
@@ -88,3 +98,9 @@ class Share:
                 await checkpoints.leave(connection, self._consumer, self._member)
         except DatabaseAway as away:
             _logger.warning("left_unheard", exc_info=away, extra={"consumer": self._consumer})
+
+
+def is_cancelled() -> bool:
+    """Whether this task shall end. Where its connection is lost too, the driver's error may be all that it hears."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

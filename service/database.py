@@ -9,6 +9,8 @@ from events.log import Conn
 SERVICE_ROLE = "mitosis_service"
 CONSUMER_ROLE = "mitosis_consumer"
 ERASER_ROLE = "mitosis_eraser"
+MOVER_ROLE = "mitosis_mover"
+OPERATOR_ROLE = "mitosis_operator"
 
 
 def session_settings(timeout_s: float, lock_timeout_s: float, role: str = SERVICE_ROLE) -> dict[str, str]:

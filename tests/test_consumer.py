@@ -346,3 +346,90 @@ async def test_privileges(pool: asyncpg.Pool, owner: Conn, tenant: str) -> None:
         async with pool.acquire() as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
+
+
+async def test_done_though_the_database_does_not_say_so(
+    pool: asyncpg.Pool, owner: Conn, tenant: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was handled and could not be noted is noted later. It is not handled again."""
+    (only,) = await planted(owner, tenant, 5)
+    handled, may_end = list[int](), asyncio.Event()
+
+    async def handle(entry: Entry) -> None:
+        if entry.tenant_id == only:
+            handled.append(entry.position)
+            if entry.position == 5:
+                await may_end.wait()
+
+    consumer = asyncio.create_task(Consumer(pool, name, timeout_s=0.5).run(handle))
+    await until(lambda: len(handled) == 5)
+    async with owner.transaction():
+        await owner.execute("select from checkpoints where consumer = $1 and tenant_id = $2 for update", name, only)
+        may_end.set()
+        await until(lambda: "not_noted" in caplog.messages)
+
+    async def is_noted() -> bool:
+        found = await standing(pool, name, only)
+        return found is not None and found.lag == 0
+
+    await until(is_noted)
+    consumer.cancel()
+    await asyncio.wait([consumer])
+    assert handled == [1, 2, 3, 4, 5]
+
+
+async def test_told_to_end_as_the_database_goes(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
+    """Who is told to end ends, though at that moment the driver has an error to tell of as well."""
+    await planted(owner, tenant, 1)
+    is_amid = asyncio.Event()
+
+    async def handle(_entry: Entry, _connection: Conn) -> None:
+        is_amid.set()
+        await asyncio.Event().wait()
+
+    consumer = asyncio.create_task(Consumer(pool, name).run_in_transaction(handle))
+    await is_amid.wait()
+
+    pool.terminate()
+    consumer.cancel()
+    await until(consumer.done)
+
+    assert consumer.cancelled()
+
+
+async def test_a_failure_is_told(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
+    """A consumer that fails while a record is in hand says why when the next one is asked for."""
+    await planted(owner, tenant, 2)
+
+    async def has_left() -> bool:
+        return not await owner.fetchval("select count(*) from members where consumer = $1", name)
+
+    async def consume() -> None:
+        async with Consumer(pool, name) as consumer:
+            async for _ in consumer:
+                await owner.execute("revoke select on heads from mitosis_consumer")
+                await until(has_left)
+
+    try:
+        with pytest.raises(ExceptionGroup) as failure:
+            await consume()
+    finally:
+        await owner.execute("grant select on heads to mitosis_consumer")
+    assert failure.group_contains(asyncpg.InsufficientPrivilegeError)
+
+
+async def test_present_however_late(
+    pool: asyncpg.Pool, owner: Conn, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says that he is there is there, though the database takes so long to hear it that he counts as gone."""
+    monkeypatch.setattr(checkpoints, "GONE_S", 0.1)
+    await owner.execute("insert into members values ($1, 'forgotten', 'nowhere', now() - interval '1 day')", name)
+    clock = asyncio.get_running_loop().time
+
+    async with pool.acquire() as connection:
+        async with owner.transaction():
+            await owner.execute("select from members where consumer = $1 for update", name)
+            present = asyncio.create_task(checkpoints.present(connection, name, "me", "here"))
+            begun = clock()
+            await until(lambda: clock() - begun > 5 * checkpoints.GONE_S)
+        assert await present == ["me"]

@@ -52,7 +52,8 @@ async def store(copy: Connection, log: Log, head: Head | None) -> None:
     await copy.execute("delete from heads")
     await copy.executemany(_INSERT, [(*entry[:4], entry.body.decode()) for entry in log])
     if head is not None:
-        await copy.execute("insert into heads values ($1, $2, $3, $4)", TENANT, *head)
+        place = (TENANT, head.position, head.digest, head.time)
+        await copy.execute("insert into heads (tenant_id, position, digest, time) values ($1, $2, $3, $4)", *place)
 
 
 def is_storable(log: Log) -> bool:

@@ -50,6 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         last: the same of the last one.
         faults: in the order of their positions, the first `LISTED` that were found.
         unlisted: how many more there are.
+        withheld: private parts that never came, as the tenant was imported without them; known in a database alone.
     """
 
     tenant_id: str
@@ -58,6 +59,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     last: bytes | None
     faults: tuple[Fault, ...]
     unlisted: int = 0
+    withheld: int = 0
 
     @property
     def is_whole(self) -> bool:

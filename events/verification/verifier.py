@@ -37,6 +37,11 @@ class Verification:
         self._first: bytes | None = None
         self._last: bytes | None = None
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong with what was read so far, for all that can be told before more is."""
+        return self._is_calm and not self._faults.listed()
+
     def take(self, entry: Entry) -> None:
         """The next record, in the order in which the source has them."""
         tenant_id, place, event_id, digest, body, private = entry
@@ -61,7 +66,11 @@ class Verification:
         self._place, self._last = place, digest
 
     def end(self, head: Head | None) -> Verdict:
-        """The verdict. *head* is where the source says that the log ends; None for a source that says nothing."""
+        """
+        The verdict. *head* is where the source says that the log ends; None for a source that says nothing.
+
+        A log that is whole may be read on from there.
+        """
         if self._suspect is not None:
             self._explain_last(self._suspect, head)
         while early := self._displaced.next_early(self._tip.position + 1, self._tip.digest):

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from events import log
 from events.database import borrowed
-from events.errors import DatabaseAway, NoRecord, RecordMissing
+from events.errors import DatabaseAway, RecordMissing
 from events.log import Conn, Entry, Found
 from projections import clients as table
 from service.audit.entries import OF_TARGET, Action, LogEntry, Target, log_entry
@@ -183,14 +183,7 @@ async def _counting(request: web.Request) -> AsyncIterator[Conn]:
 
 
 def _shown(entries: Iterable[Entry]) -> list[LogEntry]:
-    return [_entry(entry) for entry in entries]
-
-
-def _entry(entry: Entry) -> LogEntry:
-    try:
-        return log_entry(entry.record)
-    except msgspec.MsgspecError:
-        raise NoRecord(f"there is no record at position {entry.position} of tenant {entry.tenant_id}") from None
+    return [log_entry(entry.record) for entry in entries]
 
 
 ROUTES = [

@@ -17,7 +17,9 @@ _BEFORE_ALL = -(2**63)  # positions begin at 1, unless somebody has seen to it t
 _RANGE = 20_000  # positions that one statement looks through
 
 _SEALED_OTHERWISE = """
-select position, event_id, private is null as is_gone
+select position, event_id, private is null as is_gone, exists (
+    select from withheld where withheld.tenant_id = events.tenant_id and withheld.event_id = events.event_id
+) as is_withheld
 from events
 where tenant_id = $1
   and position > $2 and position <= $3
@@ -40,7 +42,13 @@ async def verify(conn: Conn, tenant_id: str, kept: Iterable[KeptHead] = ()) -> V
             erased |= _erased(entry.body)
             last = entry.position
         verdict = verification.end(head)
-        faults = [fault async for fault in _unsealed(conn, tenant_id, last, erased)]
+        faults, withheld = list[Fault](), 0
+        async for fault in _unsealed(conn, tenant_id, last, erased):
+            if fault is None:
+                withheld += 1
+            else:
+                faults.append(fault)
+    verdict = msgspec.structs.replace(verdict, withheld=withheld)
     if not faults:
         return verdict
     told = sorted((*verdict.faults, *faults), key=lambda fault: fault.position)
@@ -48,18 +56,18 @@ async def verify(conn: Conn, tenant_id: str, kept: Iterable[KeptHead] = ()) -> V
     return msgspec.structs.replace(verdict, faults=tuple(told[:LISTED]), unlisted=unlisted)
 
 
-async def _unsealed(conn: Conn, tenant_id: str, last: int, erased: set[str]) -> AsyncIterator[Fault]:
+async def _unsealed(conn: Conn, tenant_id: str, last: int, erased: set[str]) -> AsyncIterator[Fault | None]:
+    """What is wrong with a private part that is not what its record commits to; None for one that never came."""
     for start in range(0, last, _RANGE):
         for row in await conn.fetch(_SEALED_OTHERWISE, tenant_id, start, start + _RANGE):
             position = row["position"]
             if not row["is_gone"]:
                 yield Fault("altered", position, f"The private part of the record at position {position} was altered.")
             elif row["event_id"] not in erased:
-                yield Fault(
-                    "removed",
-                    position,
-                    f"The private part of the record at position {position} is gone, and no record says it was erased.",
+                message = (
+                    f"The private part of the record at position {position} is gone, and no record says it was erased."
                 )
+                yield None if row["is_withheld"] else Fault("removed", position, message)
 
 
 def _erased(body: bytes) -> set[str]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from events.errors import MitosisError
-from service.cli import audit, clients, consumers, relay, serving
+from service.cli import audit, clients, consumers, db, relay, replay, serving, tenant
 from service.cli.parser import Parser
 
 
@@ -35,6 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="mitosis", description="An event-sourced, multi-tenant registry of OAuth clients.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serving, audit, consumers, relay, clients):
+    for module in (serving, audit, consumers, relay, clients, tenant, replay, db):
         module.add(commands)
     return parser

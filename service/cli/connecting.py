@@ -11,6 +11,14 @@ from service.config import Config
 from service.database import name_of, reason
 
 _CONNECT_S = 10.0
+_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # cut between two steps of the driver's, it stumbles over what is not there any more
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
 
 
 class CannotConnect(MitosisError):
@@ -68,7 +76,8 @@ async def connected(url: str, role: str, command: str) -> AsyncIterator[asyncpg.
         if await schema.current(connection) < schema.version():
             raise CannotConnect(f"the schema of {name_of(url)} is older than this program; start the service once")
         yield connection
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
-        raise CannotConnect(f"the database {name_of(url)} went away: {reason(error)}") from error
+    except _AWAY as error:
+        why = "it was cut off" if isinstance(error, asyncpg.InternalClientError) else reason(error)
+        raise CannotConnect(f"the database {name_of(url)} went away: {why}") from error
     finally:
         await connection.close(timeout=_CONNECT_S)

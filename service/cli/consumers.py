@@ -14,11 +14,9 @@ from events.checkpoints import Standing
 from events.errors import MitosisError
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands, position
-from service.cli.printing import plain
+from service.cli.printing import WIDE, plain
 from service.config import from_environment
 from service.database import CONSUMER_ROLE
-
-_WIDE = 1000  # columns
 
 
 class NotThere(MitosisError):
@@ -84,7 +82,7 @@ def _list(parsed: argparse.Namespace) -> None:
         table.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console()
     if not console.is_terminal:
-        console.width = _WIDE  # whoever reads it is a program
+        console.width = WIDE
     console.print(table)
 
 

@@ -3,17 +3,20 @@
 import argparse
 import sys
 from collections.abc import Iterable
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from events import cloudevent
+from events.archive import NoArchive, Reader
 from events.errors import MitosisError, NoCloudEvent
-from events.log import Entry
-from events.verification.fault import KeptHead, Verdict
+from events.log import Entry, Head
+from events.verification.fault import Fault, KeptHead, Verdict
 from events.verification.verifier import Verification
+from service.archive.compression import decompressed, is_compressed
 from service.audit import heads, verifying
 from service.bearer import is_tenant_id
 from service.cli.connecting import connected, database
@@ -37,16 +40,16 @@ async def run(parsed: argparse.Namespace) -> int:
     config = from_environment()
     if parsed.tenant is not None and not is_tenant_id(parsed.tenant):
         raise CannotVerify("--tenant must be 1 to 128 printable ASCII characters without spaces")
-    keys = [PublicKey(jwk) for file in parsed.jwks for jwk in _jwks(file)]
+    keys = [PublicKey(jwk) for file in parsed.jwks for jwk in jwks(file)]
     if parsed.file is not None:
-        verdict, count = _file(parsed.file, parsed.tenant, _kept(parsed.head, keys))
+        verdict, count = _file(parsed.file, parsed.tenant, _kept(parsed.head, keys), keys)
     elif parsed.url is not None:
         verdict, count = await _service(config, parsed, keys)
     elif parsed.tenant is None:
         raise CannotVerify("--tenant is needed: whose log?")
     else:
         if config.key_file.exists():
-            keys.append(_own_key(config))
+            keys.append(own_key(config))
         kept = _of(parsed.tenant, _kept(parsed.head, keys))
         with database(config) as url:
             async with connected(url, SERVICE_ROLE, "audit verify") as connection:
@@ -55,14 +58,42 @@ async def run(parsed: argparse.Namespace) -> int:
     return 0 if verdict.is_whole else DAMAGED
 
 
-def _file(path: Path, tenant_id: str | None, kept: list[tuple[str, KeptHead]]) -> tuple[Verdict, int]:
-    if str(path) == "-":
-        return _lines(sys.stdin.buffer, tenant_id, kept)
-    with path.open("rb") as file:
+def _file(
+    path: Path, tenant_id: str | None, kept: list[tuple[str, KeptHead]], keys: list[PublicKey]
+) -> tuple[Verdict, int]:
+    with open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-") as file:
+        if is_compressed(file):
+            return _archive(file, tenant_id, kept, keys)
         return _lines(file, tenant_id, kept)
 
 
-def _lines(file: BinaryIO, tenant_id: str | None, kept: list[tuple[str, KeptHead]]) -> tuple[Verdict, int]:
+def _archive(
+    file: BufferedReader, tenant_id: str | None, kept: list[tuple[str, KeptHead]], keys: list[PublicKey]
+) -> tuple[Verdict, int]:
+    """An archive's records end where its manifest says; where there are keys, one of them must have signed that."""
+    reader, place = Reader(decompressed(file)), 0
+    manifest = reader.manifest
+    if keys and manifest.signed_head:
+        kept = [*kept, heads.read(manifest.signed_head, keys, source="the archive's own head")]
+    ours = _of(tenant_id or manifest.tenant_id, kept)
+    verification = Verification(tenant_id or manifest.tenant_id, ours)
+    end = []
+    try:
+        for said in reader:
+            if isinstance(said, bytes):
+                entry = _entry(said, manifest.tenant_id, place)
+                verification.take(entry)
+                place = entry.position
+    except NoArchive as error:
+        end.append(Fault("cut off", place + 1, f"What comes behind position {place} cannot be read: {error}."))
+    digest = bytes.fromhex(manifest.head.digest)
+    verdict = verification.end(Head(manifest.records, digest, manifest.head.time))
+    if verdict.is_whole:
+        verdict = msgspec.structs.replace(verdict, faults=tuple(end))
+    return verdict, len(ours)
+
+
+def _lines(file: BufferedReader, tenant_id: str | None, kept: list[tuple[str, KeptHead]]) -> tuple[Verdict, int]:
     first, place = file.readline(_LINE_BYTES), 0
     if tenant_id is None:
         try:
@@ -103,14 +134,16 @@ async def _service(config: Config, parsed: argparse.Namespace, keys: list[Public
     return verification.end(None), len(kept)
 
 
-def _jwks(file: Path) -> list[dict[str, Any]]:
+def jwks(file: Path) -> list[dict[str, Any]]:
+    """The keys in a JWK Set (RFC 7517)."""
     try:
         return [dict(jwk) for jwk in msgspec.json.decode(file.read_bytes())["keys"]]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, ValueError):
         raise CannotVerify(f"{file} is no JWK Set") from None
 
 
-def _own_key(config: Config) -> PublicKey:
+def own_key(config: Config) -> PublicKey:
+    """The public half of the local signing key."""
     key = load_key(config.key_file)
     return PublicKey({**key.as_dict(private=False), "kid": key.thumbprint()})
 
@@ -157,6 +190,7 @@ def _say(verdict: Verdict, heads_count: int, *, as_json: bool) -> None:
             "heads": heads_count,
             "faults": verdict.faults,
             "unlisted_faults": verdict.unlisted,
+            "withheld": verdict.withheld,
         }
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
         return
@@ -167,4 +201,6 @@ def _say(verdict: Verdict, heads_count: int, *, as_json: bool) -> None:
     lines += [f"  {fault.kind:<9}  {fault.position:>8}  {fault.message}" for fault in verdict.faults]
     if verdict.unlisted:
         lines.append(f"  and {verdict.unlisted} more")
+    if verdict.withheld:
+        lines.append(f"  {verdict.withheld} private parts never came: the tenant was imported without credentials")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -1,0 +1,171 @@
+"""`mitosis tenant move`: a tenant from one database to another, while it works."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from events import log
+from events.errors import LogDamaged, MitosisError
+from service.cli.connecting import connected, database
+from service.cli.destination import called, destination
+from service.cli.parser import Commands
+from service.cli.printing import plain
+from service.cli.progress import progress
+from service.cli.tenants import operator
+from service.cli.trouble import LOCK_TIMEOUT, in_one_line
+from service.config import from_environment
+from service.database import MOVER_ROLE, name_of, reason
+from service.moving import journey as journeys
+from service.moving.journey import ROLE, Journey, Stage, Unfinished
+from service.moving.move import Move, Moved, call_off
+from service.rules.uris import page_faults
+
+DAMAGED = 3  # exit status
+UNFINISHED = 4
+_SHOWN_DIGITS = 16
+
+
+class CannotMove(MitosisError):
+    """What the command is told does not do, or a database went away. The message says why."""
+
+
+def add(actions: Commands) -> None:
+    """Add the action to `mitosis tenant`."""
+    moving = actions.add_parser(
+        "move",
+        help="move a tenant to another database while it works",
+        description="Copy a tenant's records as they are to another PostgreSQL with the same schema while callers go "
+        "on, freeze it when little is left, copy the rest, compare the heads, and let it take changes there. Callers "
+        "of a frozen tenant are answered 503 with Retry-After, those of a moved one 421 with Location, where --address "
+        "says it. It can be interrupted at any time: before the last step the tenant goes on where it was. Exit status "
+        "1 if it was not moved, 3 if its log is damaged, 4 if it takes no changes until --resume (or --abort).",
+    )
+    moving.add_argument("tenant", metavar="TENANT")
+    moving.add_argument(
+        "--to",
+        metavar="URL",
+        help="the other database, postgresql://..., as its owner (else MITOSIS_TARGET_DATABASE_URL, which keeps a "
+        "password from other users of this machine)",
+    )
+    moving.add_argument("--address", metavar="URL", help="where callers find the tenant then, for their 421")
+    moving.add_argument("--subject", help="who does it, for the log (the user of this machine)")
+    which = moving.add_mutually_exclusive_group()
+    which.add_argument("--resume", action="store_true", help="go on with a move that ended before it was done")
+    which.add_argument("--abort", action="store_true", help="call such a move off; the other database is not needed")
+    which.add_argument("--dry-run", action="store_true", help="say whether it could be moved, and move nothing")
+    moving.add_argument("--json", action="store_true", help="the outcome as one JSON object")
+    moving.set_defaults(run=_run)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    for fault, _ in page_faults(parsed.address or "https://example.com"):
+        raise CannotMove(f"--address {fault}")
+    try:
+        with database(from_environment()) as url:
+            asyncio.run(_abort(url, parsed) if parsed.abort else _move(url, destination(parsed.to), parsed))
+    except (LogDamaged, Unfinished) as error:
+        sys.stderr.write(f"mitosis: {_said(error)}\n")
+        return DAMAGED if isinstance(error, LogDamaged) else UNFINISHED
+    return 0
+
+
+def _said(error: MitosisError) -> str:
+    if isinstance(error, LogDamaged):
+        return f"{error}; `mitosis audit verify` says more. The tenant goes on where it is"
+    because = f" ({reason(error.__cause__)})" if error.__cause__ else ""
+    return f"{error}{because}: run it again with --resume"
+
+
+async def _move(url: str, target_url: str, parsed: argparse.Namespace) -> None:
+    async with _journey(url, target_url, parsed) as journey:
+        stage = await journeys.look(journey)
+        if parsed.dry_run:
+            await _say_what_would_be(journey, stage, as_json=parsed.json)
+            return
+        if stage in {Stage.FROZEN, Stage.BETWEEN} and not parsed.resume:
+            raise CannotMove(f"a move of tenant {parsed.tenant} ended before it was done: say --resume or --abort")
+        if stage is Stage.DONE and not parsed.resume:
+            raise CannotMove(f"tenant {parsed.tenant} has moved to {journey.target_name} already")
+        begun, first = time.monotonic(), (await log.head(journey.target, parsed.tenant)).position
+        with progress(0, "records") as shown:
+            shown.about(parsed.tenant)
+            moved = await Move(journey, lambda done, total: shown.reach(done - first, total - first)).run()
+        _say(parsed, journey, moved, time.monotonic() - begun)
+
+
+async def _abort(url: str, parsed: argparse.Namespace) -> None:
+    name = _name(url)
+    async with connected(url, MOVER_ROLE, "tenant move") as source:
+        with in_one_line({name: source}):
+            await source.execute(LOCK_TIMEOUT)
+            await journeys.claim_in(source, parsed.tenant)
+            was_frozen = await call_off(source, name, parsed.tenant, operator(parsed.subject, ROLE))
+    if parsed.json:
+        sys.stdout.write(msgspec.json.encode({"tenant_id": parsed.tenant, "was_frozen": was_frozen}).decode() + "\n")
+        return
+    was = "the move is called off" if was_frozen else "it was not frozen to be moved"
+    sys.stdout.write(f"tenant {plain(parsed.tenant)} stays in {name}: {was}\n")
+
+
+@asynccontextmanager
+async def _journey(url: str, target_url: str, parsed: argparse.Namespace) -> AsyncIterator[Journey]:
+    source_name, target_name = _name(url), _name(target_url)
+    async with (
+        connected(url, MOVER_ROLE, "tenant move") as source,
+        connected(target_url, MOVER_ROLE, "tenant move") as target,
+    ):
+        # within: the other session's context would take a failure of the one for its own
+        with in_one_line({source_name: source, target_name: target}):
+            for conn in (source, target):
+                await conn.execute(LOCK_TIMEOUT)
+            actor = operator(parsed.subject, ROLE)
+            journey = Journey(parsed.tenant, source, target, source_name, target_name, actor, parsed.address)
+            await journeys.claim(journey)
+            yield journey
+
+
+def _name(url: str) -> str:
+    return called(url) or name_of(url)
+
+
+async def _say_what_would_be(journey: Journey, stage: Stage, *, as_json: bool) -> None:
+    source = await log.head(journey.source, journey.tenant_id)
+    target = await log.head(journey.target, journey.tenant_id)
+    told = {
+        "tenant_id": journey.tenant_id,
+        "to": journey.target_name,
+        "stage": stage.name.lower(),
+        "records": source.position,
+        "to_copy": max(source.position - target.position, 0),
+    }
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+        return
+    left = f"{told['to_copy']:,} of {source.position:,} records are to be copied"
+    sys.stdout.write(f"tenant {plain(journey.tenant_id)} would be moved to {journey.target_name}: {left}, as now ")
+    sys.stdout.write(f"{stage.value}\n")
+
+
+def _say(parsed: argparse.Namespace, journey: Journey, moved: Moved, took_s: float) -> None:
+    if parsed.json:
+        told = {
+            "tenant_id": parsed.tenant,
+            "from": journey.source_name,
+            "to": journey.target_name,
+            "position": moved.head.position,
+            "digest": moved.head.digest.hex(),
+            "frozen_s": None if moved.frozen_s is None else round(moved.frozen_s, 3),
+            "took_s": round(took_s, 3),
+        }
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+        return
+    frozen = "" if moved.frozen_s is None else f"; it took no changes for {moved.frozen_s * 1000:,.0f} ms"
+    sys.stdout.write(
+        f"tenant {plain(parsed.tenant)} is in {journey.target_name}, with equal heads at position "
+        f"{moved.head.position:,} ({moved.head.digest.hex()[:_SHOWN_DIGITS]}...), after {took_s:.1f} s{frozen}\n"
+    )
