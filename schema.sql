@@ -109,15 +109,26 @@ end
 $$;
 
 -- What an eraser may do to a record: take away its private part, once its client is deleted. The digest does not cover it.
-create or replace function refuse_all_but_erasure() returns trigger language plpgsql as $$
+-- Whether it is deleted is asked of the log, by its full name: a table that an eraser may write, or make, says nothing.
+create or replace function refuse_all_but_erasure() returns trigger language plpgsql
+    set search_path = pg_catalog, pg_temp as $$
+declare
+    is_deleted boolean;
 begin
+    execute format(
+        $query$
+        select exists (
+            select from %I.events
+            where tenant_id = $1 and body ->> 'client_id' = $2 and body -> 'data' ->> 'type' = 'ClientDeleted'
+        )
+        $query$,
+        tg_table_schema
+    )
+    into is_deleted using old.tenant_id, old.body ->> 'client_id';
     if (new.tenant_id, new.position, new.event_id, new.digest, new.body::text)
             is distinct from (old.tenant_id, old.position, old.event_id, old.digest, old.body::text)
         or new.private is not null
-        or not exists (
-            select from clients
-            where tenant_id = old.tenant_id and client_id = old.body ->> 'client_id' and is_deleted
-        )
+        or not is_deleted
     then
         raise exception 'only a deleted client''s private parts can be erased' using errcode = 'integrity_constraint_violation';
     end if;
@@ -285,7 +296,7 @@ grant select on schema_state
 grant select, insert, update (position, digest, time) on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
 grant select on withheld to mitosis_service;
-grant select, insert, update on clients to mitosis_service;
+grant select, insert, update (state, name_folded) on clients to mitosis_service;
 grant select, insert, delete, update (expires_at) on assertions to mitosis_service; -- update: to lock what is swept
 grant select, insert, update on secret_usage to mitosis_service;
 grant select, insert, update, delete on receipts to mitosis_service;
@@ -299,7 +310,7 @@ grant select, insert, update, delete on members to mitosis_consumer;
 -- Whoever erases need not read what is erased.
 grant select, update (position, digest, time) on heads to mitosis_eraser;
 grant select (tenant_id, position, event_id, digest, body), insert, update (private) on events to mitosis_eraser;
-grant select, insert, update on clients to mitosis_eraser;
+grant select, insert, update (state, name_folded) on clients to mitosis_eraser;
 
 -- Whoever moves or imports a tenant brings all that it has, its private parts too, and never changes a record.
 grant select, insert, update (position, digest, time, state, moved_to) on heads to mitosis_mover;

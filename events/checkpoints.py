@@ -60,9 +60,6 @@ async def present(conn: Conn, consumer: str, member: str, place: str) -> list[st
 
 
 _LEAVE = "delete from members where consumer = $1 and member = $2"
-_LET_GO = (
-    "update checkpoints set member = null, updated_at = now() where tenant_id = $1 and consumer = $2 and epoch = $3"
-)
 
 
 async def leave(conn: Conn, consumer: str, member: str) -> None:
@@ -70,9 +67,16 @@ async def leave(conn: Conn, consumer: str, member: str) -> None:
     await conn.execute(_LEAVE, consumer, member)
 
 
-async def let_go(conn: Conn, consumer: str, claim: Claim) -> None:
-    """Give a tenant back, unless somebody else has it already."""
-    await conn.execute(_LET_GO, claim.tenant_id, consumer, claim.epoch)
+_KEEP = """
+update checkpoints
+set member = null, updated_at = now()
+where consumer = $1 and member = $2 and tenant_id <> all ($3::text[])
+"""
+
+
+async def keep(conn: Conn, consumer: str, member: str, kept: Collection[str]) -> None:
+    """Give back all that the table says *member* holds but those *kept*: also what it does not know that it holds."""
+    await conn.execute(_KEEP, consumer, member, list(kept))
 
 
 def whose(tenant_id: str, members: Iterable[str]) -> str:

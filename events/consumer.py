@@ -109,7 +109,7 @@ class Consumer:
             try:
                 async with borrowed(self._pool, self._transaction_s) as connection, connection.transaction():
                     claim = await checkpoints.move(connection, self.name, claim, entry.position)
-                    await _handled(handle(entry, connection))
+                    await _handled(handle(entry, connection), connection)
             except DatabaseAway as error:
                 if clock() - begun >= self._transaction_s:
                     raise HandlerFailed(f"it took longer than {self._transaction_s} s") from error
@@ -255,11 +255,11 @@ class Consumer:
         self._news.set()
 
 
-async def _handled(handling: Awaitable[None]) -> None:
-    """Tell a handler's own failure, such as an address that does not answer, from one of the database."""
+async def _handled(handling: Awaitable[None], connection: Conn) -> None:
+    """Tell a handler's own failure, whatever it is, from the loss of the connection that it was handed."""
     try:
         await handling
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseAway):
-        raise
     except Exception as error:
+        if connection.is_closed():
+            raise
         raise HandlerFailed(str(error)) from error

@@ -54,9 +54,11 @@ class Share:
             if new := ours - self.claims.keys():
                 taken = await checkpoints.claim(connection, new, self._consumer, self._member, self._members)
                 self.claims |= {claim.tenant_id: claim for claim in taken}
-            for tenant_id in self.claims.keys() - busy:
-                if not self.has(tenant_id):
-                    await checkpoints.let_go(connection, self._consumer, self.claims.pop(tenant_id))
+            gone = {tenant_id for tenant_id in self.claims.keys() - busy if not self.has(tenant_id)}
+            # a claim whose answer was lost, or that was dropped, is in the table alone, and would keep others out
+            await checkpoints.keep(connection, self._consumer, self._member, self.claims.keys() - gone)
+            for tenant_id in gone:
+                del self.claims[tenant_id]
         return ours & self.claims.keys()
 
     async def move(self, tenant_id: str, position: int) -> None:

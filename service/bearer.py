@@ -28,12 +28,13 @@ ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"})
 TYPES = frozenset({"jwt", "at+jwt"})  # an issuer signs more than that: logout tokens, client assertions
 TENANT_ID = r"[!-~]{1,128}"
 _tenant_id = re.compile(TENANT_ID)
+ALL = "*"  # which no tenant is called: it means all of them
 _INSUFFICIENT = {"WWW-Authenticate": 'Bearer realm="mitosis", error="insufficient_scope"'}  # RFC 6750 section 3.1
 
 
 def is_tenant_id(text: str) -> bool:
-    """Whether *text* can name a tenant: 1 to 128 printable ASCII characters without spaces."""
-    return _tenant_id.fullmatch(text) is not None
+    """Whether *text* can name a tenant: 1 to 128 printable ASCII characters without spaces, and not `*` alone."""
+    return _tenant_id.fullmatch(text) is not None and text != ALL
 
 
 class Caller(NamedTuple):

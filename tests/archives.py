@@ -97,7 +97,7 @@ def packed(some: Iterable[bytes]) -> bytes:
     """Lines as a file."""
     file = io.BytesIO()
     with compressing(file) as compressed:
-        compressed.writelines(some)
+        compressed.write(b"".join(some))
     return file.getvalue()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
@@ -112,6 +113,31 @@ async def server(config: Config) -> AsyncIterator[TestServer]:
     await server.start_server()
     yield server
     await server.close()
+
+
+@pytest.fixture
+async def alone(config: Config, postgres: Embedded, binaries: Path | None, tenant: str) -> AsyncIterator[Api]:
+    """A service on a database of its own, whose tenants are those of the test: for who follows all of them."""
+    async with own_database(postgres, binaries) as name:
+        own = msgspec.structs.replace(config, database_url=postgres.url("mitosis_service", name))
+        server = Served(build(own))
+        await server.start_server()
+        async with ClientSession() as session:
+            api = Api(session, str(server.make_url("")).rstrip("/"), server.app[TOKENS], {})
+            yield api.as_role("admin", tenant)
+        await server.close()
+
+
+@pytest.fixture
+async def alone_owner(alone: Api, postgres: Embedded) -> AsyncIterator[asyncpg.Connection]:
+    """A connection as the owner of that database, which is the newest."""
+    newest = "select datname from pg_database where datname like 'own_%' order by oid desc limit 1"
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    name = await connection.fetchval(newest)
+    await connection.close()
+    connection = await asyncpg.connect(postgres.url("postgres", name))
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

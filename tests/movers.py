@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,14 @@ import asyncpg
 import msgspec
 import pytest
 from aiohttp import ClientSession
+from ulid import ULID
 
-from events import log
+from events import chain, loading, log
+from events.client import ClientRegistered, ClientSettings, IssuedSecret
 from events.consumer import Consumer
-from events.log import Head
-from events.record import Record
+from events.log import Entry, Head
+from events.record import SCHEMA_VERSION, Actor, Record, encode
+from projections.clients import Row, apply, row
 from service.app import build
 from service.audit import heads
 from service.audit.verifying import verify
@@ -26,10 +30,13 @@ from service.moving import belongings, cursors, move, records
 from service.moving.move import Move
 from service.routes import TOKENS
 from service.signing import load_key
-from tests.callers import Api
+from tests.callers import EXAMPLE, Api
 from tests.commands import Mitosis, Said
 from tests.conftest import Served, own_database
 from tests.laws import check
+
+_SETTINGS = msgspec.convert(EXAMPLE, ClientSettings)
+SHORT_S = 2.5  # "less than a second", where other tests run on the same two cores
 
 
 class Side(NamedTuple):
@@ -194,6 +201,66 @@ async def have_moved(source: asyncpg.Connection, target: asyncpg.Connection, ten
     for owner in (source, target):
         assert (await verify(owner, tenant)).is_whole
     return after
+
+
+async def filled(owner: asyncpg.Connection, tenant: str, clients: int) -> None:
+    """A tenant with so many *clients*, each with a secret, a receipt, a use of the secret and a used assertion."""
+    async with owner.transaction():
+        await log.open_heads(owner, [tenant])
+        head = log.beginning(tenant)
+        for start in range(0, clients, _AT_ONCE):
+            entries, rows = list[Entry](), list[Row]()
+            for _ in range(start, min(start + _AT_ONCE, clients)):
+                head, entry = _registered(tenant, head)
+                entries.append(entry)
+                rows.append(row(apply(None, entry.record)))
+            await loading.load(owner, entries)
+            await owner.copy_records_to_table("clients", records=rows, columns=Row._fields)
+        await loading.move(owner, tenant, head)
+        for statement in _BELONGINGS:
+            await owner.execute(statement, tenant)
+
+
+_AT_ONCE = 1000
+_BELONGINGS = (
+    """
+    insert into receipts (tenant_id, key_digest, request_digest, answer, expires_at)
+    select tenant_id, sha256(event_id::bytea), sha256(digest), decode(repeat(md5(event_id), 75), 'hex'),
+        now() + interval '24 hours' - position * interval '1 millisecond'
+    from events
+    where tenant_id = $1
+    """,
+    """
+    insert into secret_usage (tenant_id, client_id, secret_id, last_used_at)
+    select tenant_id, body ->> 'client_id', event_id, now() from events where tenant_id = $1
+    """,
+    """
+    insert into assertions (tenant_id, client_id, jti_digest, expires_at)
+    select tenant_id, body ->> 'client_id', digest, now() + interval '1 hour' from events where tenant_id = $1
+    """,
+)
+
+
+def _registered(tenant: str, head: Head) -> tuple[Head, Entry]:
+    ulid, event_id = str(ULID()), str(ULID())
+    private = f"$argon2id$a-hash-of-nothing-{ulid}"
+    record = Record(
+        event_id=event_id,
+        tenant_id=tenant,
+        position=head.position + 1,
+        schema_version=SCHEMA_VERSION,
+        client_id=f"app-{ulid.lower()}",
+        client_version=1,
+        time=max(datetime.now(UTC), head.time),
+        actor=Actor(subject="planter", role="system", request_id=event_id),
+        data=ClientRegistered(
+            id=ulid, status="active", settings=_SETTINGS, secret=IssuedSecret(secret_id=event_id, last_four="abcd")
+        ),
+        sealed=chain.seal(private),
+    )
+    body = encode(record)
+    after = Head(record.position, chain.link(head.digest, body), record.time)
+    return after, Entry(tenant, record.position, event_id, after.digest, body, private)
 
 
 def kept(config: Config, texts: Sequence[str]) -> list[Any]:

@@ -22,6 +22,7 @@ from events import log
 from events.client import SecretsErased
 from projections.gathering import Gathering
 from service.archive import exporting, importing
+from service.archive.compression import compressing
 from service.audit.heads import HeadSigner
 from service.config import Config
 from service.database import CONSUMER_ROLE, MOVER_ROLE
@@ -549,14 +550,14 @@ async def test_while_others_write(archives: Archives, here: Api, lived: Any, mon
     monkeypatch.setattr(exporting, "_BATCH", 3)
     monkeypatch.setattr(log, "news", news)
     session = await asyncpg.connect(archives.source.url, server_settings={"role": CONSUMER_ROLE})
-    with archives.file.open("wb") as file:
-        export = exporting.Export(session, archives.tenant, file, signer=None, sealer=None)
+    with archives.file.open("wb") as file, compressing(file) as compressed:
+        export = exporting.Export(session, archives.tenant, compressed, signer=None, sealer=None)
         exported = await export.write(lambda *_: None)
     await session.close()
     await planter.close()
 
     assert exported.manifest.records == count
-    assert len(archives.file.read_bytes().splitlines()) == count + 2
+    assert len(lines(archives.file.read_bytes())) == count + 2
     assert len(await check(archives.source.owner, archives.tenant)) > count
 
 

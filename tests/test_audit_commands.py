@@ -203,11 +203,11 @@ async def test_tail_as_json(api: Api, log: Path, mitosis: Mitosis, tenant: str) 
     assert said.out.encode() == b"".join(lines(log))
 
 
-async def test_tail_all_tenants(api: Api, mitosis: Mitosis, tenant: str) -> None:
+async def test_tail_all_tenants(alone: Api, mitosis: Mitosis, tenant: str) -> None:
     """With * each line says whose it is."""
-    await api.register()
+    await alone.register()
 
-    said = await mitosis("audit", "tail", URL, api.base, "--tenant", "*")
+    said = await mitosis("audit", "tail", URL, alone.base, "--tenant", "*")
 
     assert said.status == 0, said.err
     assert any(tenant in line.split() for line in said.lines)

@@ -14,6 +14,7 @@ from events.checkpoints import Standing
 from events.consumer import Consumer
 from events.errors import Fenced
 from events.log import Conn, Entry
+from events.share import Share
 from service.embedded import Embedded
 from tests.conftest import own_database
 from tests.planting import defenceless, plant
@@ -242,6 +243,40 @@ async def test_parked(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -
     consumer.cancel()
     await asyncio.wait([consumer])
     assert [entry.position for entry in handled if entry.tenant_id == poisoned] == [1, 2, 3, 4, 5]
+
+
+async def test_a_statement_that_fails_parks(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
+    """A handler's own statement that the database, or its driver, refuses is the handler's failure."""
+    (only,) = await planted(owner, tenant, 1)
+
+    async def handle(entry: Entry, connection: Conn) -> None:
+        if entry.tenant_id == only:
+            await connection.execute("select $1::int", 1, 2)
+
+    consumer = asyncio.create_task(Consumer(pool, name, attempts=2, backoff_s=0.01).run_in_transaction(handle))
+
+    async def is_parked() -> bool:
+        found = await standing(pool, name, only)
+        return found is not None and found.parked_at is not None
+
+    await until(is_parked)
+    consumer.cancel()
+    await asyncio.wait([consumer])
+
+
+async def test_what_the_table_alone_knows(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
+    """A claim whose answer was lost is given back by the process that does not know of it."""
+    (only,) = await planted(owner, tenant, 1)
+    share = Share(pool, name, timeout_s=5)
+    await share.divide(set())
+    share.claims.clear()
+
+    async with pool.acquire() as connection:
+        assert await checkpoints.claim(connection, [only], name, "other", ["other", *share._members]) == []  # noqa: SLF001
+        await checkpoints.present(connection, name, "other", "there")
+        share._members = []  # noqa: SLF001 (so that nothing is its own)
+        await checkpoints.keep(connection, name, share._member, share.claims)  # noqa: SLF001
+        assert len(await checkpoints.claim(connection, [only], name, "other", ["other"])) == 1
 
 
 async def test_a_gap_parks(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:

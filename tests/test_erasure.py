@@ -102,6 +102,44 @@ async def test_while_others_write(api: Api, owner: asyncpg.Connection, tenant: s
     assert (await verify(owner, tenant)).is_whole
 
 
+async def test_a_frozen_tenant(api: Api, owner: asyncpg.Connection, tenant: str, mitosis: Mitosis) -> None:
+    """A tenant that takes no changes keeps nobody from the others, and is named."""
+    other = api.as_role("admin", f"{tenant}-other")
+    for one in (api, other):
+        await gone(one)
+    assert (await mitosis("tenant", "freeze", tenant)).status == 0
+
+    said = await mitosis("clients", "erase-sealed", "--tenant", tenant, "--tenant", f"{tenant}-other")
+
+    assert said.status == 1
+    assert said.err.startswith(f"mitosis: {tenant}: The tenant takes no changes")
+    assert await hashes(owner, f"{tenant}-other") == [False, False, False]
+
+
+TRICKS = [
+    "update clients set state = jsonb_set(state::jsonb, '{deleted_at}', '\"2026-01-01T00:00:00Z\"')::json",
+    "create temp table clients on commit drop as select client_id, tenant_id, true as is_deleted from public.clients",
+    "create temp table events on commit drop as select tenant_id, position, event_id, digest, body from public.events",
+]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+async def test_the_log_says_who_is_deleted(
+    api: Api, owner: asyncpg.Connection, eraser: asyncpg.Connection, tenant: str, trick: str
+) -> None:
+    """No table that the role may write, or make, gets it to a hash that is in use."""
+    await api.register()
+    transaction = eraser.transaction()
+    await transaction.start()
+    await eraser.execute(trick)
+
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="only a deleted client's"):
+        await eraser.execute("update public.events set private = null where tenant_id = $1", tenant)
+
+    await transaction.rollback()
+    assert await hashes(owner, tenant) == [True]
+
+
 NOT_ERASURE = [
     "update events set private = 'another' where tenant_id = $1",
     "update events set private = null where tenant_id = $1",  # of clients that are not deleted

@@ -1,6 +1,7 @@
 """Moving a tenant from one database to another: nothing is lost, nothing happens twice, and it can be called off."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.callers import EXAMPLE, Api, Reply
 from tests.commands import Mitosis
 from tests.keys import claims, key_set, new_key, presented, signed
 from tests.laws import check
-from tests.movers import Side, Sides, consuming, cut, have_moved, kept, meet, side, told
+from tests.movers import SHORT_S, Side, Sides, consuming, cut, have_moved, kept, meet, side, told
 from tests.planting import defenceless, plant, tampered
 from tests.streams import following
 from tests.test_authenticate import authenticate, post, secret_client
@@ -76,7 +77,7 @@ async def test_moved(sides: Sides, config: Config) -> None:
     old = await sides.source.head(sides.tenant)
     frozen_s = told(said)["frozen_s"]
     assert (told(said)["position"], told(said)["digest"]) == (old.position, old.digest.hex())
-    assert 0 < frozen_s < 1
+    assert 0 < frozen_s < SHORT_S
     assert (await verify(sides.target.owner, sides.tenant, kept(config, [head]))).is_whole
     frozen, moved, arrived = records[-3:]
     assert isinstance(frozen.data, TenantFrozen)
@@ -310,7 +311,7 @@ async def test_resumed(sides: Sides) -> None:
     assert said.status == 0, said.err
     kinds = [type(record.data) for record in await sides.moved()]
     assert kinds[1:] == [TenantFrozen, TenantThawed, TenantFrozen, TenantMoved, TenantArrived]
-    assert told(said)["frozen_s"] < 1
+    assert told(said)["frozen_s"] < SHORT_S
 
 
 async def test_resumed_behind_the_last_step(sides: Sides) -> None:
@@ -567,3 +568,107 @@ async def test_a_target_that_hangs(sides: Sides, monkeypatch: pytest.MonkeyPatch
 
     assert (said.status, "went away" in said.err) == (1, True)
     assert (await write(sides.here)).status == 201
+
+
+# ------------------------------------------------------------------------------------------------------- what is said
+
+
+async def test_dry_run(sides: Sides) -> None:
+    """Whether a tenant could be moved is said, and how far a move has come; nothing is done."""
+    await sides.here.register()
+    before = await sides.states()
+
+    first, as_json = await sides.move("--dry-run"), told(await sides.move("--dry-run", "--json"))
+
+    assert first.status == 0
+    assert first.out.startswith(f"tenant {sides.tenant} would be moved to {called(sides.target.url)}: 1 of 1 records")
+    assert (as_json["stage"], as_json["records"], as_json["to_copy"]) == ("before", 1, 1)
+    assert await sides.states() == before
+    assert await sides.target.owner.fetchval("select count(*) from heads where tenant_id = $1", sides.tenant) == 0
+    await sides.killed_at("arrive")
+    assert told(await sides.move("--dry-run", "--json"))["stage"] == "between"
+    assert (await sides.command("move", "nobody", "--to", sides.target.url, "--dry-run")).status == 1
+
+
+async def test_summary(sides: Sides) -> None:
+    """In the end there is a line with where the tenant is, its head, and for how long it took no changes."""
+    await sides.here.register()
+
+    said = await sides.move()
+
+    head = await sides.source.head(sides.tenant)
+    beginning = (
+        f"tenant {sides.tenant} is in {called(sides.target.url)}, with equal heads at position 3 "
+        f"({head.digest.hex()[:16]}...), after "
+    )
+    assert (said.status, len(said.lines), said.err) == (0, 1, "")
+    assert said.out.startswith(beginning)
+    assert re.search(r"; it took no changes for \d+ ms\n$", said.out)
+
+
+async def test_where_to(sides: Sides) -> None:
+    """The other database may be named in the environment, where nobody else sees it; it has to be named."""
+    await sides.here.register()
+
+    missing = await sides.command("move", sides.tenant)
+    said = await sides.command("move", sides.tenant, MITOSIS_TARGET_DATABASE_URL=sides.target.url)
+
+    assert (missing.status, "MITOSIS_TARGET_DATABASE_URL" in missing.err) == (1, True)
+    assert said.status == 0
+    await sides.moved()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hidden@127.0.0.1:1/x",
+        "postgresql://u:hidden@no.such.host.invalid/x",
+        "postgresql://u:hid/den@127.0.0.1/x",
+        "postgresql://u:1/hidden@127.0.0.1/x",
+        "postgresql://u:1#hidden@127.0.0.1/x",
+        "postgresql://u:1?hidden@127.0.0.1/x",
+        "postgresql://u:1?a=hidden@127.0.0.1/x",
+        "postgresql://u:hidden:x@h@127.0.0.1/x",
+        "postgresql://u@127.0.0.1:1/x?password=hidden",
+        "postgresql://127.0.0.1:hidden/x",
+        "u:hidden@127.0.0.1/x",
+        "hidden",
+    ],
+)
+async def test_no_password_is_told(sides: Sides, url: str) -> None:
+    """Whatever is wrong with the other database or its URL, that is one line, and no part of a password is in it."""
+    await sides.here.register()
+
+    for said in (
+        await sides.command("move", sides.tenant, "--to", url),
+        await sides.command("move", sides.tenant, MITOSIS_TARGET_DATABASE_URL=url),
+    ):
+        assert (said.status, said.out, said.err.count("\n")) == (1, "", 1)
+        assert not re.search("hid|den", said.err)
+    assert await sides.states() == ("open", "open")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://u:p@db.example.com/x", "db.example.com:5432/x"),
+        ("postgres://db.example.com:6432/x%2Fy", "db.example.com:6432/x/y"),
+        ("postgresql://u:p%40%2F@[::1]:6432/x", "[::1]:6432/x"),
+        ("postgresql://u@[::1]/x", "[::1]:5432/x"),
+        ("postgresql://u@a:1,b/x?target_session_attrs=primary", "a:1,b:5432/x"),
+        ("postgresql://u@/x?host=/run/postgresql&port=6432", "/run/postgresql:6432/x"),
+        ("postgresql://u@%2Frun%2Fpostgresql/x", "/run/postgresql:5432/x"),
+        ("postgresql:///x", "localhost:5432/x"),
+        ("postgresql://u:p@h", "h:5432/u"),
+    ],
+)
+def test_how_a_database_is_called(url: str, name: str) -> None:
+    """A database is called by its host, port and name, or by the directory of its socket."""
+    assert called(url) == name
+
+
+async def test_an_address_that_is_none(sides: Sides) -> None:
+    """Nobody is sent to an address that is none."""
+    said = await sides.command("move", sides.tenant, "--to", sides.target.url, "--address", "javascript:alert(1)")
+
+    assert (said.status, said.err.startswith("mitosis: --address ")) == (1, True)

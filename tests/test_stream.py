@@ -160,6 +160,14 @@ async def test_isolation(api: Api, tenant: str) -> None:
     assert (await root.get(PATH)).body == []
 
 
+@pytest.mark.parametrize("role", ["admin", "auditor", "super_admin"])
+async def test_a_tenant_called_all(api: Api, role: str) -> None:
+    """No tenant is called as all of them are: who says that he is of that one is nobody."""
+    reply = await api.as_role(role, "*").get(PATH)
+
+    assert (reply.status, reply.body["code"]) == (401, 401002)
+
+
 async def test_no_private_part(api: Api, tenant: str, owner: asyncpg.Connection, mitosis: Mitosis) -> None:
     """Neither stream nor page nor file has a private part: all that there are were looked for."""
     source = (await api.register())["client_id"]
@@ -185,10 +193,10 @@ async def test_no_private_part(api: Api, tenant: str, owner: asyncpg.Connection,
             assert digest not in text
 
 
-async def test_all_tenants(api: Api, tenant: str) -> None:
+async def test_all_tenants(alone: Api, tenant: str) -> None:
     """A super_admin follows all tenants: each one's order holds, and an id leads on exactly behind what was seen."""
-    admins = [api.as_role("admin", f"{tenant}-{number}") for number in range(5)]
-    root = api.as_role("super_admin", tenant)
+    admins = [alone.as_role("admin", f"{tenant}-{number}") for number in range(5)]
+    root = alone.as_role("super_admin", tenant)
     ours = [f"/tenants/{tenant}-{number}" for number in range(5)]
     start = (await root.get(PATH, params={"tenant_id": "*", "after": "0", "limit": "1"})).headers["Last-Event-ID"]
     while True:
@@ -262,14 +270,14 @@ async def test_no_place_to_go_on_from(api: Api, tenant: str, after: str, tenant_
         assert reply.body["violations"][0]["field"] == "after"
 
 
-async def test_a_log_that_is_shorter(api: Api, tenant: str) -> None:
+async def test_a_log_that_is_shorter(alone: Api, tenant: str) -> None:
     """Who was further than the log is hears of it: it was cut off, or is another log."""
-    await api.register()
-    root = api.as_role("super_admin", tenant)
+    await alone.register()
+    root = alone.as_role("super_admin", tenant)
 
     for reply in (
-        await api.get(PATH, params={"after": "2"}),
-        await api.get(PATH, headers={"Accept": "text/event-stream"}, params={"after": "2"}),
+        await alone.get(PATH, params={"after": "2"}),
+        await alone.get(PATH, headers={"Accept": "text/event-stream"}, params={"after": "2"}),
         await root.get(PATH, params={"tenant_id": "*", "after": pack({tenant: 2})}),
     ):
         assert (reply.status, reply.body["code"]) == (409, 409004)
@@ -362,14 +370,14 @@ async def test_a_damaged_log(api: Api, tenant: str, owner: asyncpg.Connection) -
         assert (reply.status, reply.body["code"]) == (500, 500001)
 
 
-async def test_a_damaged_log_among_all(api: Api, tenant: str, owner: asyncpg.Connection) -> None:
+async def test_a_damaged_log_among_all(alone: Api, alone_owner: asyncpg.Connection, tenant: str) -> None:
     """Who follows all tenants gets what the others have to say, and then hears that something is wrong."""
-    source = (await api.register())["client_id"]
-    await api.clone(source)
-    root, other = api.as_role("super_admin", tenant), api.as_role("admin", f"{tenant}-other")
+    source = (await alone.register())["client_id"]
+    await alone.clone(source)
+    root, other = alone.as_role("super_admin", tenant), alone.as_role("admin", f"{tenant}-other")
     await other.register()
 
-    async with tampered(owner, tenant, "delete from events where tenant_id = $1 and position = 1"):
+    async with tampered(alone_owner, tenant, "delete from events where tenant_id = $1 and position = 1"):
         seen, after = [], "0"
         while (page := await root.get(PATH, params={"tenant_id": "*", "limit": "1000", "after": after})).status == 200:
             seen += [line["source"] for line in page.body]

@@ -87,7 +87,10 @@ class Traffic:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_over = True
-        await asyncio.gather(*self._tasks)
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()  # a tenant that takes no changes would keep them for ever
+        await asyncio.gather(*self._tasks, return_exceptions=kind is not None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until *condition* holds; it is looked at after every answer."""

@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from events.archive import NoArchive
 from events.errors import MitosisError
@@ -38,16 +38,32 @@ def is_compressed(file: io.BufferedReader) -> bool:
     return file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC
 
 
+class Compressed:
+    """Writes to *file* what is written to this, compressed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        options: dict[int, int] = {
+            zstd.CompressionParameter.compression_level: _LEVEL,
+            zstd.CompressionParameter.checksum_flag: 1,
+        }
+        self._file = file
+        self._compressor = zstd.ZstdCompressor(options=options)
+
+    def write(self, text: bytes) -> None:
+        """Write *text*, or keep it until there is more of it."""
+        self._file.write(self._compressor.compress(text))
+
+    def end(self) -> None:
+        """Write what was kept, and a checksum."""
+        self._file.write(self._compressor.flush())
+
+
 @contextmanager
-def compressing(file: BinaryIO) -> Iterator[BinaryIO]:
-    """What is written to this goes to *file*, compressed, and has a checksum if nothing was raised."""
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: _LEVEL,
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    compressed = zstd.ZstdFile(file, "wb", options=options)
-    yield cast("BinaryIO", compressed)
-    compressed.close()
+def compressing(file: BinaryIO) -> Iterator[Compressed]:
+    """What is written to this goes to *file*, compressed. It has an end only if nothing was raised."""
+    compressed = Compressed(file)
+    yield compressed
+    compressed.end()
 
 
 def decompressed(file: BinaryIO) -> BinaryIO:

@@ -7,7 +7,7 @@ What is written is verified on the way, since an archive of a damaged log would 
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -19,6 +19,7 @@ from events.log import Conn, Entry, Head
 from events.verification.reading import claim
 from events.verification.verifier import Verification
 from projections.folding import require_whole
+from service.archive.compression import Compressed
 from service.archive.sealing import Sealer
 from service.audit.heads import HeadSigner
 from service.tenancy import NoSuchTenant
@@ -54,7 +55,7 @@ _CREDENTIALS = "select count(private) from events where tenant_id = $1 and posit
 
 class Export:
     """
-    Writes the archive of *tenant_id* to *file*, which compresses it.
+    Writes the archive of *tenant_id* to *file*.
 
     Args:
         conn: in the role mitosis_consumer or, with credentials, in mitosis_service.
@@ -63,7 +64,7 @@ class Export:
     """
 
     def __init__(
-        self, conn: Conn, tenant_id: str, file: BinaryIO, *, signer: HeadSigner | None, sealer: Sealer | None
+        self, conn: Conn, tenant_id: str, file: Compressed, *, signer: HeadSigner | None, sealer: Sealer | None
     ) -> None:
         self._conn = conn
         self._tenant_id = tenant_id
@@ -94,9 +95,12 @@ class Export:
                 reading = asyncio.ensure_future(self._read(entries[-1].position))
                 try:
                     await asyncio.to_thread(self._write, entries)
-                    progress(entries[-1].position, head.position)
-                finally:
-                    entries = await reading  # one question at a time
+                except BaseException:
+                    reading.cancel()
+                    await asyncio.wait([reading])  # one question at a time, and the next is to end the transaction
+                    raise
+                progress(entries[-1].position, head.position)
+                entries = await reading
         require_whole(self._verification, head)
         self._put(archive.line(Trailer(records=head.position, credentials=self._credentials)))
         return Exported(manifest, self._missing)

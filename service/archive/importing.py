@@ -7,14 +7,14 @@ one batch is on its way to the database the next one is read and verified.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import asyncpg
 
 from events import loading, log
 from events.errors import LogDamaged, MitosisError
-from events.log import Conn, Entry, Head
+from events.log import Conn, Head
 from projections.gathering import Gathering
 from service.archive import withheld
 from service.archive.unpacking import Batch, Unpacking
@@ -95,10 +95,13 @@ class Import:
         gathering = Gathering(self._conn, self._tenant_id, is_new=held.position == 0)
         batch = await asyncio.to_thread(self._unpacking.next)
         while batch.entries:
-            reading = asyncio.ensure_future(asyncio.to_thread(self._unpacking.next))
+            await self._compare(batch, held)
+            new, last = batch.after(held.position), batch.entries[-1]
+            await gathering.recall(new.records)
+            reading = asyncio.ensure_future(asyncio.to_thread(self._read_on, new, gathering))
             reading.add_done_callback(_heard)
-            await self._write(batch, held, gathering)
-            progress(batch.entries[-1].position, self._unpacking.manifest.records)
+            await self._write(new)
+            progress(last.position, self._unpacking.manifest.records)
             batch = await reading
         head = self._unpacking.end()
         await gathering.write(head.position)
@@ -125,33 +128,30 @@ class Import:
             more = held.position - manifest.records
             raise ThereAlready(f"tenant {self._tenant_id} has all the records of this archive, and {more} more")
 
-    async def _write(self, batch: Batch, held: Head, gathering: Gathering) -> None:
-        known = max(min(held.position - batch.entries[0].position + 1, len(batch.entries)), 0)
-        if known:
-            await self._compare(batch.entries[:known], held)
-        entries, records = batch.entries[known:], batch.records[known:]
-        if not entries:
-            return
-        await loading.load(self._conn, entries)
-        await gathering.take(records, batch.size)
-        new = {entry.event_id for entry in entries} if known else None
-        missing = [event_id for event_id in batch.withheld if new is None or event_id in new]
-        await withheld.note(self._conn, self._tenant_id, missing)
-        gone = await withheld.forget(self._conn, self._tenant_id, batch.erased)
-        self._withheld += len(missing) - gone
-        self._has_erased = self._has_erased or bool(batch.erased)
-
-    async def _compare(self, entries: Sequence[Entry], held: Head) -> None:
+    async def _compare(self, batch: Batch, held: Head) -> None:
         """That the records that the tenant has are those that the archive begins with."""
-        first, last = entries[0].position, entries[-1].position
-        if last == held.position and entries[-1].digest != held.digest:
+        first, last = batch.entries[0].position, min(batch.entries[-1].position, held.position)
+        if first > last:
+            return
+        ours = await log.between(self._conn, self._tenant_id, first, last)
+        if last == held.position and batch.entries[last - first].digest != held.digest:
             raise self._other(last)
-        found = await log.between(self._conn, self._tenant_id, first, last)
-        for entry, ours in zip(entries, reversed(found), strict=True):
-            if entry.digest != ours.digest:
+        for entry, our in zip(batch.entries, reversed(ours), strict=False):
+            if entry.digest != our.digest:
                 raise self._other(entry.position)
-            if entry[:-1] != ours[:-1]:
-                raise LogDamaged(f"the record at position {ours.position} of {self._tenant_id} was altered here")
+            if entry[:-1] != our[:-1]:
+                raise LogDamaged(f"the record at position {our.position} of {self._tenant_id} was altered here")
+
+    def _read_on(self, batch: Batch, gathering: Gathering) -> Batch:
+        gathering.take(batch.records, batch.size)
+        return self._unpacking.next()
+
+    async def _write(self, batch: Batch) -> None:
+        await loading.load(self._conn, batch.entries)
+        missing, erased = batch.withheld, batch.erased
+        await withheld.note(self._conn, self._tenant_id, missing)
+        self._withheld += len(missing) - await withheld.forget(self._conn, self._tenant_id, erased)
+        self._has_erased = self._has_erased or bool(erased)
 
     def _other(self, position: int) -> ThereAlready:
         return ThereAlready(f"there is a tenant {self._tenant_id} with other records, at position {position} or before")

@@ -22,22 +22,32 @@ _LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 class Batch(NamedTuple):
-    """
-    Records in a row, and what else is known of them.
-
-    Attributes:
-        entries: the records, with the private parts that came.
-        records: the same, decoded.
-        size: their bytes.
-        withheld: the ids of those whose private part did not come.
-        erased: the ids of records, of this batch or before, whose private parts these say were erased.
-    """
+    """Records in a row, with the private parts that came, and the same decoded."""
 
     entries: list[Entry]
     records: list[Record]
-    size: int
-    withheld: list[str]
-    erased: list[str]
+
+    def after(self, position: int) -> "Batch":
+        """Those behind *position*."""
+        known = max(position - self.entries[0].position + 1, 0)
+        return Batch(self.entries[known:], self.records[known:]) if known else self
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return sum(len(entry.body) for entry in self.entries)
+
+    @property
+    def withheld(self) -> list[str]:
+        """The ids of those whose private part did not come."""
+        pairs = zip(self.entries, self.records, strict=True)
+        return [entry.event_id for entry, record in pairs if record.sealed is not None and entry.private is None]
+
+    @property
+    def erased(self) -> list[str]:
+        """The ids of records, of this batch or before, whose private parts these say were erased."""
+        acts = [record.data for record in self.records if isinstance(record.data, SecretsErased)]
+        return [event_id for act in acts for event_id in act.event_ids]
 
 
 class Unpacking:
@@ -69,7 +79,7 @@ class Unpacking:
         Raises:
             NoArchive, LogDamaged: something is wrong with them.
         """
-        batch, size = Batch([], [], 0, [], []), 0
+        batch, size = Batch([], []), 0
         while not self._is_at_end and len(batch.entries) < _RECORDS and size < _BYTES:
             said = next(self._lines)
             if isinstance(said, bytes):
@@ -81,7 +91,7 @@ class Unpacking:
                 self._finish(said)
         if not self._verification.is_sound:
             require_whole(self._verification, self._head)
-        return batch._replace(size=size)
+        return batch
 
     def end(self) -> Head:
         """
@@ -106,17 +116,12 @@ class Unpacking:
         record = entry.record
         self._require_in_time(record)
         private = self._private.pop(entry.event_id, None)
-        if private is None:
-            if record.sealed is not None:
-                batch.withheld.append(entry.event_id)
-        elif record.sealed != chain.seal(private):
-            raise LogDamaged(f"the private part of the record at position {entry.position} is not the sealed one")
-        else:
+        if private is not None:
+            if record.sealed != chain.seal(private):
+                raise LogDamaged(f"the private part of the record at position {entry.position} is not the sealed one")
             entry = Entry(*entry[:-1], private)
             self.credentials += 1
         match record.data:
-            case SecretsErased(event_ids=event_ids):
-                batch.erased.extend(event_ids)
             case TenantFrozen() | TenantMoved():
                 self._state = "frozen"
             case TenantThawed() | TenantArrived():

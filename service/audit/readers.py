@@ -8,8 +8,8 @@ from typing import Protocol
 from events.errors import CursorAhead
 from events.feed import Feed, Tail, Told
 from service.audit import cursor
+from service.bearer import ALL
 
-ALL = "*"
 _TENANTS_LIMIT = 5000  # more than a cursor holds
 _BEGINNING = ("", "0")
 _REST_S = 0.05  # between two pieces for a follower of all tenants

@@ -1,6 +1,6 @@
 """Verifying a tenant's log in the database: every record, the head, and the private parts, in one snapshot."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -14,7 +14,7 @@ from events.verification.verifier import Verification
 
 _BATCH = 500  # records; between two of them others have their turn
 _BEFORE_ALL = -(2**63)  # positions begin at 1, unless somebody has seen to it that they do not
-_RANGE = 20_000  # positions that one statement looks through
+_RANGE = 20_000  # records that one statement looks through
 
 _SEALED_OTHERWISE = """
 select position, event_id, private is null as is_gone, exists (
@@ -34,21 +34,31 @@ async def verify(conn: Conn, tenant_id: str, kept: Iterable[KeptHead] = ()) -> V
 
     The private parts stay in the database: it is asked where one is not what its record commits to.
     """
-    verification, erased, last = Verification(tenant_id, kept), set[str](), 0
+    verification, erased, faults = Verification(tenant_id, kept), set[str](), list[Fault]()
+    gone = list[tuple[int, str, bool]]()  # private parts that are not there, until it is known which were erased
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         head = await log.head(conn, tenant_id)
+        count, looked, last = 0, _BEFORE_ALL, _BEFORE_ALL
         async for entry in log.read(conn, tenant_id, after=_BEFORE_ALL, batch=_BATCH):
             verification.take(entry)
             erased |= _erased(entry.body)
-            last = entry.position
+            count, last = count + 1, entry.position
+            if count % _RANGE == 0:
+                faults += await _unsealed(conn, tenant_id, looked, last, gone)
+                looked = last
+        faults += await _unsealed(conn, tenant_id, looked, last, gone)
         verdict = verification.end(head)
-        faults, withheld = list[Fault](), 0
-        async for fault in _unsealed(conn, tenant_id, last, erased):
-            if fault is None:
-                withheld += 1
-            else:
-                faults.append(fault)
-    verdict = msgspec.structs.replace(verdict, withheld=withheld)
+    missing = [(position, is_withheld) for position, event_id, is_withheld in gone if event_id not in erased]
+    faults += [
+        Fault(
+            "removed",
+            position,
+            f"The private part of the record at position {position} is gone, and no record says it was erased.",
+        )
+        for position, is_withheld in missing
+        if not is_withheld
+    ]
+    verdict = msgspec.structs.replace(verdict, withheld=sum(is_withheld for _, is_withheld in missing))
     if not faults:
         return verdict
     told = sorted((*verdict.faults, *faults), key=lambda fault: fault.position)
@@ -56,18 +66,20 @@ async def verify(conn: Conn, tenant_id: str, kept: Iterable[KeptHead] = ()) -> V
     return msgspec.structs.replace(verdict, faults=tuple(told[:LISTED]), unlisted=unlisted)
 
 
-async def _unsealed(conn: Conn, tenant_id: str, last: int, erased: set[str]) -> AsyncIterator[Fault | None]:
-    """What is wrong with a private part that is not what its record commits to; None for one that never came."""
-    for start in range(0, last, _RANGE):
-        for row in await conn.fetch(_SEALED_OTHERWISE, tenant_id, start, start + _RANGE):
-            position = row["position"]
-            if not row["is_gone"]:
-                yield Fault("altered", position, f"The private part of the record at position {position} was altered.")
-            elif row["event_id"] not in erased:
-                message = (
-                    f"The private part of the record at position {position} is gone, and no record says it was erased."
-                )
-                yield None if row["is_withheld"] else Fault("removed", position, message)
+async def _unsealed(
+    conn: Conn, tenant_id: str, after: int, last: int, gone: list[tuple[int, str, bool]]
+) -> list[Fault]:
+    """Private parts between two positions that are not what their records commit to; what is *gone* is noted."""
+    faults = list[Fault]()
+    for row in await conn.fetch(_SEALED_OTHERWISE, tenant_id, after, last):
+        position = row["position"]
+        if row["is_gone"]:
+            gone.append((position, row["event_id"], row["is_withheld"]))
+        else:
+            faults.append(
+                Fault("altered", position, f"The private part of the record at position {position} was altered.")
+            )
+    return faults
 
 
 def _erased(body: bytes) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from events.errors import MitosisError
 from service.cli import audit, clients, consumers, db, relay, replay, serving, tenant
 from service.cli.parser import Parser
+from service.cli.printing import plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(parsed.run(parsed) or 0)
     except MitosisError as error:
-        sys.stderr.write(f"mitosis: {error}\n")
+        sys.stderr.write(f"mitosis: {plain(str(error))}\n")
         return 1
     except BrokenPipeError:
         sys.stderr.close()  # who read what we wrote has had enough, and nothing is wrong

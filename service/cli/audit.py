@@ -26,7 +26,9 @@ def _add_verify(actions: Commands) -> None:
     )
     verifying.add_argument("--tenant", help="whose log; a file says so itself")
     source = verifying.add_mutually_exclusive_group()
-    source.add_argument("--file", type=Path, help="CloudEvents, one a line, as the stream's pages are; - for stdin")
+    source.add_argument(
+        "--file", type=Path, help="CloudEvents, one a line, as the stream's pages are, or an archive; - for stdin"
+    )
     source.add_argument("--url", help="the service to ask")
     verifying.add_argument(
         "--head",

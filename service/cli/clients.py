@@ -8,6 +8,7 @@ import sys
 from ulid import ULID
 
 from events import log
+from events.errors import MitosisError, Refused
 from events.record import Actor
 from service import erasure
 from service.cli import diff
@@ -18,6 +19,10 @@ from service.database import ERASER_ROLE
 from service.erasure import Sealed
 
 _ROLE = "operator"
+
+
+class NotErased(MitosisError):
+    """Some tenants could not be erased. The message says how many."""
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +52,7 @@ def _erase(parsed: argparse.Namespace) -> None:
 
 async def _erase_all(url: str, parsed: argparse.Namespace) -> None:
     actor = Actor(subject=parsed.subject or getpass.getuser(), role=_ROLE, request_id=str(ULID()))
-    clients = hashes = 0
+    clients = hashes = failed = 0
     async with connected(url, ERASER_ROLE, "clients erase-sealed") as connection:
         tenants = parsed.tenant or list(await log.all_positions(connection, limit=2**31 - 1))
         for tenant_id in tenants:
@@ -56,13 +61,20 @@ async def _erase_all(url: str, parsed: argparse.Namespace) -> None:
                 after = found[-1].client_id
                 doomed = [one for one in found if one.event_ids]
                 if doomed and not parsed.dry_run:
-                    doomed = await erasure.erase(connection, tenant_id, doomed, actor)
+                    try:
+                        doomed = await erasure.erase(connection, tenant_id, doomed, actor)
+                    except Refused as refused:  # frozen, or moved: others need not wait for it
+                        sys.stderr.write(f"mitosis: {tenant_id}: {refused}\n")
+                        failed += 1
+                        break
                 for one in doomed:
                     _say(tenant_id, one, dry_run=parsed.dry_run)
                 clients += len(doomed)
                 hashes += sum(len(one.event_ids) for one in doomed)
     verb = "would be erased" if parsed.dry_run else "erased"
     sys.stdout.write(f"{_counted(hashes, 'hash', 'hashes')} of {_counted(clients, 'client', 'clients')} {verb}\n")
+    if failed:
+        raise NotErased(f"{_counted(failed, 'tenant takes', 'tenants take')} no changes; nothing was erased there")
 
 
 def _say(tenant_id: str, one: Sealed, *, dry_run: bool) -> None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 import msgspec
 
 from events.errors import LogDamaged, MitosisError
-from service.archive.compression import compressing
+from service.archive.compression import Compressed, compressing
 from service.archive.draft import draft
 from service.archive.exporting import Export, Exported
 from service.archive.sealing import Sealer
@@ -23,6 +23,7 @@ from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
 from service.cli.trouble import in_one_line
+from service.cli.undisturbed import undisturbed
 from service.config import Config, from_environment
 from service.database import CONSUMER_ROLE, SERVICE_ROLE, name_of
 from service.signing import load_key
@@ -88,7 +89,7 @@ def _signer(config: Config) -> HeadSigner | None:
 
 
 @contextmanager
-def _target(output: Path) -> Iterator[BinaryIO]:
+def _target(output: Path) -> Iterator[Compressed]:
     if str(output) != "-":
         with draft(output) as file, compressing(file) as compressed:
             yield compressed
@@ -101,13 +102,13 @@ def _target(output: Path) -> Iterator[BinaryIO]:
 
 
 async def _exported(
-    url: str, parsed: argparse.Namespace, file: BinaryIO, signer: HeadSigner | None, sealer: Sealer | None
+    url: str, parsed: argparse.Namespace, file: Compressed, signer: HeadSigner | None, sealer: Sealer | None
 ) -> Exported:
     # whoever need not read private parts is not let near them
     role = CONSUMER_ROLE if sealer is None else SERVICE_ROLE
     async with connected(url, role, "tenant export") as connection:
         export = Export(connection, parsed.tenant, file, signer=signer, sealer=sealer)
-        with in_one_line({name_of(url): connection}), progress(0, "records") as shown:
+        with in_one_line({name_of(url): connection}), progress(0, "records") as shown, undisturbed():
             shown.about(parsed.tenant)
             return await export.write(shown.reach)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
 from service.cli.trouble import LOCK_TIMEOUT, in_one_line
+from service.cli.undisturbed import undisturbed
 from service.cli.verify import jwks, own_key
 from service.config import Config, from_environment
 from service.database import MOVER_ROLE, name_of
@@ -153,7 +153,7 @@ async def _imported(url: str, parsed: argparse.Namespace, unpacking: Unpacking) 
             await connection.execute(LOCK_TIMEOUT)
             attempt = connection.transaction()
             await attempt.start()
-            with progress(unpacking.manifest.records, "records") as shown, _no_collection():
+            with progress(unpacking.manifest.records, "records") as shown, undisturbed():
                 shown.about(tenant_id)
                 imported = await Import(connection, unpacking).run(shown.reach)
             if not parsed.dry_run:
@@ -163,13 +163,3 @@ async def _imported(url: str, parsed: argparse.Namespace, unpacking: Unpacking) 
             needy = await said.say_needy(withheld.needy(connection, tenant_id), as_json=parsed.json)
             await attempt.rollback()
     return imported, needy
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Nothing that is made in here refers to itself; to look for what does would take a quarter of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from events.errors import MitosisError
-from service.bearer import Tokens, is_tenant_id
+from service.bearer import ALL, Tokens, is_tenant_id
+from service.cli.printing import plain
 from service.config import Config, ConfigError
 from service.signing import load_key
 
@@ -20,7 +21,6 @@ _SILENCE_S = 45.0  # three heartbeats
 _AGAIN_S = 1.0
 _LINE_BYTES = 1024 * 1024
 _PAGE = "1000"
-ALL = "*"
 
 
 class NoAnswer(MitosisError):
@@ -29,6 +29,15 @@ class NoAnswer(MitosisError):
 
 class Unreachable(NoAnswer):
     """There is no connection to the service, or it was lost."""
+
+
+class _HeadData(msgspec.Struct):
+    position: int
+    head: str
+
+
+class _HeadAnswer(msgspec.Struct):
+    data: _HeadData
 
 
 class Remote:
@@ -55,10 +64,11 @@ class Remote:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def head(self) -> dict[str, Any]:
-        """The tenant's signed head."""
+    async def head(self) -> tuple[int, str]:
+        """The position at which the tenant's log ends, and the signed head."""
         async with self._asked("/admin/audit/head", {}, self._acting) as response:
-            return dict(msgspec.json.decode(await response.read())["data"])
+            told = msgspec.json.decode(await response.read(), type=_HeadAnswer).data
+            return told.position, told.head
 
     async def keys(self) -> list[dict[str, Any]]:
         """The keys of signed heads, as JWKs."""
@@ -90,7 +100,7 @@ class Remote:
                         if event:
                             yield event
             except Unreachable as error:
-                sys.stderr.write(f"mitosis: {error}; trying again\n")
+                sys.stderr.write(f"mitosis: {plain(str(error))}; trying again\n")
             await asyncio.sleep(_AGAIN_S)
 
     @asynccontextmanager
@@ -100,8 +110,11 @@ class Remote:
         try:
             async with self._session.get(self._url + path, params=query, headers=headers) as response:
                 if response.status != 200:  # noqa: PLR2004 (OK)
-                    raise NoAnswer(f"{self._url} answered {response.status}: {_message(await response.read())}")
+                    kind = Unreachable if response.status >= 500 else NoAnswer  # noqa: PLR2004 (it may pass)
+                    raise kind(f"{self._url} answered {response.status}: {_message(await response.read())}")
                 yield response
+        except (KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+            raise NoAnswer(f"{self._url} answered with what this program does not understand") from error
         except (ClientError, TimeoutError, ConnectionError, ValueError) as error:
             raise Unreachable(f"{self._url} cannot be reached: {str(error) or type(error).__name__}") from error
 
@@ -136,16 +149,16 @@ def token(config: Config, file: Path | None, tenant_id: str | None) -> str:
         ConfigError: there is none.
     """
     if file is not None:
-        return file.read_text().strip()
+        return file.read_text(errors="replace").strip()
     if given := os.environ.get("MITOSIS_TOKEN", "").strip():
         return given
     if tenant_id is None or not config.key_file.exists():
         raise ConfigError("a token is needed: in MITOSIS_TOKEN or --token-file, or --tenant beside the local key")
-    if not is_tenant_id(tenant_id):
+    if tenant_id != ALL and not is_tenant_id(tenant_id):
         raise ConfigError("--tenant must be 1 to 128 printable ASCII characters without spaces")
-    role = "super_admin" if tenant_id == ALL else "auditor"
+    role, own = ("super_admin", "mitosis") if tenant_id == ALL else ("auditor", tenant_id)
     tokens = Tokens(load_key(config.key_file), config.audience)
-    return tokens.issue(subject="mitosis audit", tenant_id=tenant_id, role=role, ttl_s=12 * 3600)
+    return tokens.issue(subject="mitosis audit", tenant_id=own, role=role, ttl_s=12 * 3600)
 
 
 def here(config: Config) -> str:

@@ -8,8 +8,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from service.bearer import ALL
 from service.cli.printing import plain
-from service.cli.remote import ALL, NoAnswer, Remote, here, token
+from service.cli.remote import NoAnswer, Remote, here, token
 from service.config import from_environment
 
 _LAST = 10  # records, where nobody says from where on
@@ -49,7 +50,7 @@ async def run(parsed: argparse.Namespace) -> None:
 async def _recent(remote: Remote, tenant_id: str | None) -> str:
     if tenant_id == ALL:
         return "0"
-    return str(max(int((await remote.head())["position"]) - _LAST, 0))
+    return str(max((await remote.head())[0] - _LAST, 0))
 
 
 class _Writer:

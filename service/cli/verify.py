@@ -20,6 +20,7 @@ from service.archive.compression import decompressed, is_compressed
 from service.audit import heads, verifying
 from service.bearer import is_tenant_id
 from service.cli.connecting import connected, database
+from service.cli.printing import plain
 from service.cli.remote import Remote, token
 from service.config import Config, from_environment
 from service.database import SERVICE_ROLE
@@ -121,8 +122,8 @@ def _entry(line: bytes, tenant_id: str, place: int) -> Entry:
 async def _service(config: Config, parsed: argparse.Namespace, keys: list[PublicKey]) -> tuple[Verdict, int]:
     async with Remote(parsed.url, token(config, parsed.token_file, parsed.tenant), parsed.tenant) as remote:
         keys += [PublicKey(jwk) for jwk in await remote.keys()]
-        answered = await remote.head()
-        current = heads.read(str(answered["head"]), keys, source="the service's own head")
+        _, signed = await remote.head()
+        current = heads.read(signed, keys, source="the service's own head")
         tenant_id = parsed.tenant or current[0]
         kept = _of(tenant_id, [current, *_kept(parsed.head, keys)])
         verification, place = Verification(tenant_id, kept), 0
@@ -166,7 +167,7 @@ def _kept(files: Iterable[Path], keys: list[PublicKey]) -> list[tuple[str, KeptH
 def _heads(text: str) -> list[str]:
     try:
         return [str(msgspec.json.decode(text)["data"]["head"])]
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (msgspec.MsgspecError, KeyError, TypeError, RecursionError):
         return [line for line in text.splitlines() if line.strip()]
 
 
@@ -203,4 +204,4 @@ def _say(verdict: Verdict, heads_count: int, *, as_json: bool) -> None:
         lines.append(f"  and {verdict.unlisted} more")
     if verdict.withheld:
         lines.append(f"  {verdict.withheld} private parts never came: the tenant was imported without credentials")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.writelines(f"{plain(line)}\n" for line in lines)

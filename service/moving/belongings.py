@@ -8,7 +8,7 @@ Each is carried whole once, while callers go on. Afterwards only rows that a you
 carried, and there are few of those when the tenant is frozen.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -119,19 +119,22 @@ async def _xid(journey: Journey) -> str:
 
 
 async def _carry(journey: Journey, kind: _Kind, *asked: object) -> datetime | None:
-    """Copy rows, a piece at a time; returns the earliest of what their last column says."""
-    earliest, piece = None, list[asyncpg.Record]()
-    async with journey.source.transaction(readonly=True):
-        async for row in journey.source.cursor(kind.read, journey.tenant_id, *asked, prefetch=_PIECE):
-            piece.append(row)
-            earliest = min(earliest or row[-1], row[-1])
-            if len(piece) == _PIECE:
-                await _write(journey, kind, piece)
-                piece.clear()
-    if piece:
-        await _write(journey, kind, piece)
+    """Copy rows; returns the earliest of what their last column says."""
+    earliest = None
+    async for rows in _pieces(journey, kind.read, *asked):
+        await journey.target.execute(kind.write, *(list(column) for column in zip(*rows, strict=True)))
+        earliest = min([*([earliest] if earliest else []), *(row[-1] for row in rows)])
     return earliest
 
 
-async def _write(journey: Journey, kind: _Kind, rows: Sequence[asyncpg.Record]) -> None:
-    await journey.target.execute(kind.write, *(list(column) for column in zip(*rows, strict=True)))
+async def _pieces(journey: Journey, read: str, *asked: object) -> AsyncIterator[list[asyncpg.Record]]:
+    """The rows of the source, so many at a time; a few cost one question, which counts where a tenant is frozen."""
+    rows = await journey.source.fetch(f"{read} limit {_PIECE}", journey.tenant_id, *asked)
+    if len(rows) < _PIECE:
+        if rows:
+            yield rows
+        return
+    async with journey.source.transaction(readonly=True):
+        cursor = await journey.source.cursor(read, journey.tenant_id, *asked)
+        while rows := await cursor.fetch(_PIECE):
+            yield rows

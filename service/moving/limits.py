@@ -31,6 +31,6 @@ async def unbroken(work: Coroutine[None, None, T]) -> T:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.done() or waiting is None:
+            if task.cancelled() or waiting is None:
                 raise
             waiting.uncancel()

@@ -1,7 +1,6 @@
 """The steps of a move, in their order, and what becomes of one that does not come to its end."""
 
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from events import log
@@ -15,15 +14,13 @@ from service.moving import belongings, cursors, records
 from service.moving.belongings import Mark
 from service.moving.journey import Journey, OtherLog, Stage, Unfinished, is_by_a_move, look
 from service.moving.limits import cut_after, unbroken
+from service.moving.records import Progress
 from service.tenancy import NotNow
 
 SHORT_S = 0.25  # a round that brings what came meanwhile: then the tenant is frozen, for the next one
 LONG_S = 2.0  # nobody is kept waiting for a round that takes longer
 ROUNDS = 20  # of which none was shorter than the one before
 LIMIT_S = 5.0  # for which the target may be silent while the tenant is frozen; the source for twice as long
-
-Progress = Callable[[int, int], None]
-"""Is told how many records are there, and how many there are."""
 
 
 class TooBusy(MitosisError):
@@ -159,11 +156,7 @@ class Move:
             raise Unfinished(f"tenant {self._journey.tenant_id} takes changes in {name}; its consumers wait") from error
 
     async def _bring(self, source: Head) -> None:
-        """Bring the records up to *source*, the source's head."""
-        while (head := await records.bring(self._journey)) and head.position < source.position:
-            self._progress(head.position, source.position)
-        await records.require_all(self._journey, source)
-        self._progress(source.position, source.position)
+        await records.bring(self._journey, source, self._progress)
 
 
 def _require_equal(tenant_id: str, one: Head, other: Head) -> None:

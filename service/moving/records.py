@@ -1,6 +1,8 @@
 """The records of a tenant that moves: brought as they are, proven as they come, folded as they arrive."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from events import chain, loading, log
 from events.client import SecretsErased
@@ -17,45 +19,68 @@ from service.moving.journey import Journey
 
 BATCH = 1000  # records in one transaction at the target
 
+Progress = Callable[[int, int], None]
+"""Is told how many records are there, and how many there are."""
 
-async def bring(journey: Journey) -> Head | None:
+
+class _Batch(NamedTuple):
+    """Records of the source, and the ids of those whose private parts never came to it either."""
+
+    entries: list[Entry]
+    withheld: list[str]
+
+
+async def bring(journey: Journey, source: Head, progress: Progress) -> None:
     """
-    Bring the target the next records, and the clients that they lead to, in one transaction.
+    Bring the target the records up to *source*, the source's head, and the clients that they lead to.
 
-    Returns its head then; None where there is nothing to bring.
+    While one batch is written the next one is read. What was written stays, whatever becomes of the rest.
 
     Raises:
-        LogDamaged: a record does not follow from the one before, or is not what stands beside it.
+        RecordMissing: the source ends before its head, or has a gap.
+        LogDamaged: a record does not follow from the one before, is not what stands beside it, or is not the head's.
     """
-    tenant_id, target = journey.tenant_id, journey.target
-    async with tenancy.held(target, tenant_id) as head:
-        entries = await log.whole(journey.source, tenant_id, head.position, limit=BATCH)
-        if not entries:
-            return None
-        records = _proven(tenant_id, head, entries)
-        last = entries[-1]
-        after = head._replace(position=last.position, digest=last.digest, time=records[-1].time)
-        await loading.load(target, entries)
-        await loading.move(target, tenant_id, after)
-        await _fold(target, tenant_id, records)
-        await _bring_withheld(journey, entries)
-        await _erase(target, tenant_id, records)
-    return after
-
-
-async def require_all(journey: Journey, source: Head) -> None:
-    """
-    Make sure that the target has the records up to *source*, a head that the source had before they were brought.
-
-    Raises:
-        RecordMissing: the source ends before its head.
-        LogDamaged: its last record is not the head's.
-    """
+    position = (await log.head(journey.target, journey.tenant_id)).position
+    batch = await _read(journey, position)
+    while batch.entries:
+        position = batch.entries[-1].position
+        reading = asyncio.ensure_future(_read(journey, position, source.position))
+        try:
+            await _write(journey, batch)
+        finally:
+            batch = await reading
+        progress(position, max(position, source.position))
     digest = await log.digest_at(journey.target, journey.tenant_id, source.position)
     if digest is None:
         raise RecordMissing(f"the log of tenant {journey.tenant_id} ends before its head", source.position)
     if digest != source.digest:
         raise LogDamaged(f"the last record of tenant {journey.tenant_id} is not its head's", source.position)
+
+
+_WITHHELD = "select event_id from withheld where tenant_id = $1 and event_id = any($2::text[])"
+
+
+async def _read(journey: Journey, position: int, end: int | None = None) -> _Batch:
+    """The records behind *position*; none where that is the *end*."""
+    if end is not None and position >= end:
+        return _Batch([], [])
+    entries = await log.whole(journey.source, journey.tenant_id, position, limit=BATCH)
+    without = [entry.event_id for entry in entries if entry.private is None]
+    rows = await journey.source.fetch(_WITHHELD, journey.tenant_id, without) if without else []
+    return _Batch(entries, [row["event_id"] for row in rows])
+
+
+async def _write(journey: Journey, batch: _Batch) -> None:
+    tenant_id, target = journey.tenant_id, journey.target
+    async with tenancy.held(target, tenant_id) as head:
+        records = _proven(tenant_id, head, batch.entries)
+        last = batch.entries[-1]
+        await loading.load(target, batch.entries)
+        after = head._replace(position=last.position, digest=last.digest, time=records[-1].time)
+        await loading.move(target, tenant_id, after)
+        await withheld.note(target, tenant_id, batch.withheld)
+        await _fold(target, tenant_id, records)
+        await _erase(target, tenant_id, records)
 
 
 def _proven(tenant_id: str, head: Head, entries: Sequence[Entry]) -> list[Record]:
@@ -81,26 +106,18 @@ def _proven(tenant_id: str, head: Head, entries: Sequence[Entry]) -> list[Record
 
 async def _fold(target: Conn, tenant_id: str, records: Sequence[Record]) -> None:
     about = [record for record in records if is_about_client(record)]
+    if not about:
+        return
     keys = {(tenant_id, record.client_id) for record in about}
     known = await clients.load(target, keys)
     folded = dict(known)
     for record in about:
         key = (tenant_id, record.client_id)
         folded[key] = clients.apply(folded.get(key), record)
-    await clients.save(target, [folded[key] for key in known])
-    new = [clients.row(folded[key]) for key in keys - known.keys()]
-    # with COPY: most records of a log are of clients that begin with them
-    await target.copy_records_to_table("clients", records=new, columns=Row._fields)
-
-
-_WITHHELD = "select event_id from withheld where tenant_id = $1 and event_id = any($2::text[])"
-
-
-async def _bring_withheld(journey: Journey, entries: Sequence[Entry]) -> None:
-    """Which of the private parts that do not come never came to the source either."""
-    without = [entry.event_id for entry in entries if entry.private is None]
-    rows = await journey.source.fetch(_WITHHELD, journey.tenant_id, without)
-    await withheld.note(journey.target, journey.tenant_id, [row["event_id"] for row in rows])
+    if known:
+        await clients.save(target, [folded[key] for key in known])
+    if new := [clients.row(folded[key]) for key in keys - known.keys()]:
+        await target.copy_records_to_table("clients", records=new, columns=Row._fields)
 
 
 async def _erase(target: Conn, tenant_id: str, records: Sequence[Record]) -> None:
