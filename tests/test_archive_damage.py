@@ -199,7 +199,7 @@ def test_every_edit(target: Target, edits: Edits, log: Log, data: st.DataObject)
 SOUND = manifest_of(LOG)
 END = Trailer(records=6, credentials=0)
 FORGED: dict[str, tuple[list[bytes], str]] = {
-    "nothing in it": ([], "is no archive"),
+    "nothing in it": ([], "cut off"),
     "no manifest": (lines(archived(LOG))[1:], "does not begin with a manifest"),
     "a newer version": ([archive.line(SOUND).replace(b'"version":1', b'"version":2')], "of version 2"),
     "no tenant": ([archive.line(SOUND).replace(b'"acme"', b'"a b"')], "manifest of this archive is damaged"),
