@@ -190,7 +190,7 @@ async def test_frozen(api: Api, owner: asyncpg.Connection, tenant: str, mitosis:
     assert {(reply.status, reply.body["code"], reply.headers["Retry-After"]) for reply in refused} == {
         (503, 503006, "1")
     }
-    assert (erasing.status, erasing.err.count("\n")) == (1, 1)
+    assert (erasing.status, "takes no changes" in erasing.err) == (1, True)
     assert await check(owner, tenant) == before
     assert (await api.get(CLIENTS + client["client_id"])).status == 200
     assert (await api.get(CLIENTS)).body["total"] == 1
