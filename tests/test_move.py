@@ -20,7 +20,7 @@ from service.cli import main
 from service.cli.destination import called
 from service.config import Config
 from service.embedded import Embedded
-from service.moving import move
+from service.moving import belongings, move
 from service.moving.journey import Journey
 from service.moving.move import Move
 from tests.callers import EXAMPLE, Api, Reply
@@ -136,6 +136,35 @@ async def test_a_retry_at_the_target(sides: Sides) -> None:
     assert all(reply.body == first.body for reply in again)
     assert all(reply.headers["Idempotency-Replayed"] == "true" for reply in again)
     assert len(await sides.moved()) == 4
+
+
+async def test_receipts_that_are_written_meanwhile(sides: Sides) -> None:
+    """Only new receipts are carried amid the freeze; those that end sooner than others come as well, at the end."""
+    await sides.here.register()
+    journey = Journey(sides.tenant, sides.source.owner, sides.target.owner, "", "", ACTOR)
+
+    async def there() -> list[str]:
+        rows = await sides.target.owner.fetch(
+            "select answer from receipts where tenant_id = $1 order by 1", sides.tenant
+        )
+        return [row["answer"].decode() for row in rows]
+
+    async def write_down(name: str, hours: int) -> None:
+        insert = "insert into receipts values ($1, sha256($2), sha256(''), $2, now() + $3 * interval '1 hour')"
+        await sides.source.owner.execute(insert, sides.tenant, name.encode(), hours)
+
+    await write_down("a", 24)
+    first = await belongings.carry(journey)
+    await write_down("b", 24)
+    second = await belongings.carry(journey, first)
+    await sides.target.owner.execute("delete from receipts where tenant_id = $1", sides.tenant)
+    await write_down("c", 24)
+    await write_down("d", 1)
+
+    await belongings.carry(journey, second)
+    assert await there() == ["c"]
+    await belongings.carry_rest(journey, first)
+    assert await there() == ["b", "c", "d"]
 
 
 async def test_a_used_assertion(sides: Sides) -> None:
@@ -272,6 +301,8 @@ async def test_on_its_way(sides: Sides) -> None:
     refused = await write(sides.there)
     assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, 503006, "1")
     assert (await write(sides.here)).status == 201
+    assert (await sides.command("freeze", sides.tenant, side=sides.target)).status == 1
+    assert (await sides.command("thaw", sides.tenant, side=sides.target)).status == 1
     consumer_places = "select count(*) from checkpoints where tenant_id = $1 and parked_at is null"
     assert await sides.target.owner.fetchval(consumer_places, sides.tenant) == 0
 
@@ -292,7 +323,8 @@ async def test_called_off(sides: Sides) -> None:
     nothing = await sides.command("move", sides.tenant, "--abort", "--json")
 
     assert (off.status, off.err) == (0, "")
-    assert told(nothing) == {"tenant_id": sides.tenant, "was_frozen": False}
+    name = called(sides.source.url)
+    assert told(nothing) == {"tenant_id": sides.tenant, "in": name, "was_frozen": False}
     assert await sides.states() == ("open", "arriving")
     await sides.here.register()
     kinds = [type(record.data) for record in await check(sides.source.owner, sides.tenant)]
@@ -388,10 +420,9 @@ async def test_there_and_back(sides: Sides) -> None:
 
 async def test_no_such_tenant(sides: Sides) -> None:
     """What is not there is not moved, and leaves nothing at the target."""
-    said = await sides.move()
-
-    assert (said.status, said.err.count("\n")) == (1, 1)
-    assert said.err.startswith(f"mitosis: there is no tenant {sides.tenant}")
+    for said in (await sides.move(), await sides.move("--resume"), await sides.move("--abort")):
+        assert (said.status, said.err.count("\n")) == (1, 1)
+        assert said.err.startswith(f"mitosis: there is no tenant {sides.tenant}")
     assert await sides.target.owner.fetchval("select count(*) from heads where tenant_id = $1", sides.tenant) == 0
 
 
@@ -467,6 +498,19 @@ async def test_one_at_a_time(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> N
     assert statuses == [1, 1, 1]
     assert first.err == f"mitosis: somebody else is moving tenant {sides.tenant}\n" * 3
     await sides.moved()
+
+
+async def test_too_busy(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant that is written to faster than it can be copied is not frozen: callers would wait for too long."""
+    await sides.here.register()
+    for name, value in (("SHORT_S", 0), ("LONG_S", 0), ("ROUNDS", 3)):
+        monkeypatch.setattr(move, name, value)
+
+    said = await sides.move()
+
+    assert (said.status, "written to faster" in said.err) == (1, True)
+    assert await sides.states() == ("open", "arriving")
+    assert len(await check(sides.source.owner, sides.tenant)) == 1
 
 
 async def test_to_itself(sides: Sides) -> None:

@@ -234,3 +234,21 @@ async def test_other_tenants_go_on(api: Api, tenant: str, mitosis: Mitosis) -> N
     replies = await asyncio.gather(*(caller.post(CLIENTS, json=EXAMPLE) for caller in callers))
 
     assert [reply.status for reply in replies] == [503, 201] * 10
+
+
+async def test_it_is_documented(api: Api) -> None:
+    """Wherever a client is changed, the document says that the tenant may take no changes, or be elsewhere."""
+    document = (await api.get("/openapi.json")).body
+
+    writes = [
+        operation["responses"]
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith(CLIENTS) and method != "get"
+    ]
+    assert len(writes) == 8
+    for responses in writes:
+        assert "503006" in responses["503"]["content"]["application/json"]["examples"]
+        assert "Retry-After" in responses["503"]["headers"]
+        assert list(responses["421"]["content"]["application/json"]["examples"]) == ["421001"]
+        assert responses["421"]["headers"]["Location"]["required"] is False

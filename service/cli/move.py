@@ -2,10 +2,13 @@
 
 import argparse
 import asyncio
+import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -17,7 +20,7 @@ from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
 from service.cli.tenants import operator
-from service.cli.trouble import LOCK_TIMEOUT, in_one_line
+from service.cli.trouble import PATIENCE, in_one_line
 from service.config import from_environment
 from service.database import MOVER_ROLE, name_of, reason
 from service.moving import journey as journeys
@@ -28,6 +31,8 @@ from service.rules.uris import page_faults
 DAMAGED = 3  # exit status
 UNFINISHED = 4
 _SHOWN_DIGITS = 16
+
+_Told = tuple[dict[str, Any], str]  # what is to be said, for machines and for people
 
 
 class CannotMove(MitosisError):
@@ -65,13 +70,28 @@ def add(actions: Commands) -> None:
 def _run(parsed: argparse.Namespace) -> int:
     for fault, _ in page_faults(parsed.address or "https://example.com"):
         raise CannotMove(f"--address {fault}")
+    _be_interruptible()
     try:
         with database(from_environment()) as url:
-            asyncio.run(_abort(url, parsed) if parsed.abort else _move(url, destination(parsed.to), parsed))
+            work = _abort(url, parsed) if parsed.abort else _move(url, destination(parsed.to), parsed)
+            outcome, sentence = asyncio.run(work)
     except (LogDamaged, Unfinished) as error:
         sys.stderr.write(f"mitosis: {_said(error)}\n")
         return DAMAGED if isinstance(error, LogDamaged) else UNFINISHED
+    except KeyboardInterrupt:
+        sys.stderr.write("mitosis: interrupted; it can be run again with --resume, or called off with --abort\n")
+        raise
+    sys.stdout.write((msgspec.json.encode(outcome).decode() if parsed.json else plain(sentence)) + "\n")
     return 0
+
+
+def _be_interruptible() -> None:
+    """Whoever ends it otherwise than by Ctrl-C, or loses the terminal, leaves no frozen tenant behind either."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # and is not ignored, as under nohup
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _said(error: MitosisError) -> str:
@@ -81,12 +101,11 @@ def _said(error: MitosisError) -> str:
     return f"{error}{because}: run it again with --resume"
 
 
-async def _move(url: str, target_url: str, parsed: argparse.Namespace) -> None:
+async def _move(url: str, target_url: str, parsed: argparse.Namespace) -> _Told:
     async with _journey(url, target_url, parsed) as journey:
         stage = await journeys.look(journey)
         if parsed.dry_run:
-            await _say_what_would_be(journey, stage, as_json=parsed.json)
-            return
+            return await _what_would_be(journey, stage)
         if stage in {Stage.FROZEN, Stage.BETWEEN} and not parsed.resume:
             raise CannotMove(f"a move of tenant {parsed.tenant} ended before it was done: say --resume or --abort")
         if stage is Stage.DONE and not parsed.resume:
@@ -95,21 +114,21 @@ async def _move(url: str, target_url: str, parsed: argparse.Namespace) -> None:
         with progress(0, "records") as shown:
             shown.about(parsed.tenant)
             moved = await Move(journey, lambda done, total: shown.reach(done - first, total - first)).run()
-        _say(parsed, journey, moved, time.monotonic() - begun)
+        return _what_was(journey, moved, time.monotonic() - begun)
 
 
-async def _abort(url: str, parsed: argparse.Namespace) -> None:
+async def _abort(url: str, parsed: argparse.Namespace) -> _Told:
     name = _name(url)
     async with connected(url, MOVER_ROLE, "tenant move") as source:
         with in_one_line({name: source}):
-            await source.execute(LOCK_TIMEOUT)
+            await source.execute(PATIENCE)
             await journeys.claim_in(source, parsed.tenant)
             was_frozen = await call_off(source, name, parsed.tenant, operator(parsed.subject, ROLE))
-    if parsed.json:
-        sys.stdout.write(msgspec.json.encode({"tenant_id": parsed.tenant, "was_frozen": was_frozen}).decode() + "\n")
-        return
     was = "the move is called off" if was_frozen else "it was not frozen to be moved"
-    sys.stdout.write(f"tenant {plain(parsed.tenant)} stays in {name}: {was}\n")
+    return (
+        {"tenant_id": parsed.tenant, "in": name, "was_frozen": was_frozen},
+        f"tenant {parsed.tenant} stays in {name}: {was}",
+    )
 
 
 @asynccontextmanager
@@ -122,7 +141,7 @@ async def _journey(url: str, target_url: str, parsed: argparse.Namespace) -> Asy
         # within: the other session's context would take a failure of the one for its own
         with in_one_line({source_name: source, target_name: target}):
             for conn in (source, target):
-                await conn.execute(LOCK_TIMEOUT)
+                await conn.execute(PATIENCE)
             actor = operator(parsed.subject, ROLE)
             journey = Journey(parsed.tenant, source, target, source_name, target_name, actor, parsed.address)
             await journeys.claim(journey)
@@ -133,39 +152,33 @@ def _name(url: str) -> str:
     return called(url) or name_of(url)
 
 
-async def _say_what_would_be(journey: Journey, stage: Stage, *, as_json: bool) -> None:
+async def _what_would_be(journey: Journey, stage: Stage) -> _Told:
     source = await log.head(journey.source, journey.tenant_id)
     target = await log.head(journey.target, journey.tenant_id)
+    left = max(source.position - target.position, 0)
     told = {
         "tenant_id": journey.tenant_id,
+        "from": journey.source_name,
         "to": journey.target_name,
         "stage": stage.name.lower(),
         "records": source.position,
-        "to_copy": max(source.position - target.position, 0),
+        "to_copy": left,
     }
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
-        return
-    left = f"{told['to_copy']:,} of {source.position:,} records are to be copied"
-    sys.stdout.write(f"tenant {plain(journey.tenant_id)} would be moved to {journey.target_name}: {left}, as now ")
-    sys.stdout.write(f"{stage.value}\n")
+    would = f"tenant {journey.tenant_id} would be moved to {journey.target_name}"
+    return told, f"{would}: {left:,} of {source.position:,} records are to be copied; now {stage.value}"
 
 
-def _say(parsed: argparse.Namespace, journey: Journey, moved: Moved, took_s: float) -> None:
-    if parsed.json:
-        told = {
-            "tenant_id": parsed.tenant,
-            "from": journey.source_name,
-            "to": journey.target_name,
-            "position": moved.head.position,
-            "digest": moved.head.digest.hex(),
-            "frozen_s": None if moved.frozen_s is None else round(moved.frozen_s, 3),
-            "took_s": round(took_s, 3),
-        }
-        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
-        return
+def _what_was(journey: Journey, moved: Moved, took_s: float) -> _Told:
+    told = {
+        "tenant_id": journey.tenant_id,
+        "from": journey.source_name,
+        "to": journey.target_name,
+        "position": moved.head.position,
+        "digest": moved.head.digest.hex(),
+        "frozen_s": None if moved.frozen_s is None else round(moved.frozen_s, 3),
+        "took_s": round(took_s, 3),
+    }
+    where = f"tenant {journey.tenant_id} is in {journey.target_name}, with equal heads at position"
+    head = f"{moved.head.position:,} ({moved.head.digest.hex()[:_SHOWN_DIGITS]}...)"
     frozen = "" if moved.frozen_s is None else f"; it took no changes for {moved.frozen_s * 1000:,.0f} ms"
-    sys.stdout.write(
-        f"tenant {plain(parsed.tenant)} is in {journey.target_name}, with equal heads at position "
-        f"{moved.head.position:,} ({moved.head.digest.hex()[:_SHOWN_DIGITS]}...), after {took_s:.1f} s{frozen}\n"
-    )
+    return told, f"{where} {head}, after {took_s:.1f} s{frozen}"

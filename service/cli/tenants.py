@@ -23,7 +23,7 @@ from service import tenancy
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.cli.printing import WIDE, plain
-from service.cli.trouble import LOCK_TIMEOUT, in_one_line
+from service.cli.trouble import PATIENCE, in_one_line
 from service.config import from_environment
 from service.database import MOVER_ROLE, name_of
 from service.tenancy import NoSuchTenant
@@ -77,7 +77,7 @@ def _asked(what: str, ask: Callable[[Conn], Awaitable[T]]) -> T:
     async def answered(url: str) -> T:
         async with connected(url, MOVER_ROLE, f"tenant {what}") as connection:
             with in_one_line({name_of(url): connection}):
-                await connection.execute(LOCK_TIMEOUT)
+                await connection.execute(PATIENCE)
                 return await ask(connection)
 
     with database(from_environment()) as url:

@@ -9,6 +9,13 @@ from events.errors import MitosisError
 from service.database import reason
 
 LOCK_TIMEOUT = "set lock_timeout = '3s'"  # whoever holds a tenant's head for longer is stuck
+# what a session holds is free again within half a minute of the loss of its machine
+PATIENCE = f"""
+{LOCK_TIMEOUT};
+set tcp_keepalives_idle = 10;
+set tcp_keepalives_interval = 5;
+set tcp_keepalives_count = 3;
+"""
 
 
 class DatabaseTrouble(MitosisError):

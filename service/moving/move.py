@@ -15,11 +15,12 @@ from service.moving.belongings import Mark
 from service.moving.journey import Journey, OtherLog, Stage, Unfinished, is_by_a_move, look
 from service.moving.limits import cut_after, unbroken
 from service.moving.records import Progress
-from service.tenancy import NotNow
+from service.tenancy import NoSuchTenant, NotNow
 
 SHORT_S = 0.25  # a round that brings what came meanwhile: then the tenant is frozen, for the next one
 LONG_S = 2.0  # nobody is kept waiting for a round that takes longer
-ROUNDS = 20  # of which none was shorter than the one before
+ROUNDS = 20  # of which none was shorter than those before
+_SHORTER = 0.8  # of what it was, is shorter
 LIMIT_S = 5.0  # for which the target may be silent while the tenant is frozen; the source for twice as long
 
 
@@ -62,7 +63,7 @@ class Move:
         stage, frozen_s = await look(journey), None
         if stage is Stage.FROZEN:
             # callers shall not wait for what this one has to catch up with
-            await call_off(journey.source, journey.source_name, journey.tenant_id, journey.actor)
+            await unbroken(call_off(journey.source, journey.source_name, journey.tenant_id, journey.actor))
         if stage in {Stage.BEFORE, Stage.FROZEN}:
             await self._prepare()
             mark = await self._follow()
@@ -92,16 +93,18 @@ class Move:
 
     async def _follow(self) -> Mark:
         """Bring everything while callers go on, round after round, until a round takes no time to speak of."""
-        mark, before_s, rounds = None, float("inf"), 0
+        mark, shortest_s, rounds = None, float("inf"), 0
         while rounds < ROUNDS:
             began = time.monotonic()
-            await self._bring(await log.head(self._journey.source, self._journey.tenant_id))
+            source = await log.head(self._journey.source, self._journey.tenant_id)
+            await records.bring(self._journey, source, self._progress)
             mark = await belongings.carry(self._journey, mark)
             self._first_mark = self._first_mark or mark
             took_s = time.monotonic() - began
-            if took_s < SHORT_S or before_s * 0.8 < took_s < LONG_S:
+            if took_s < SHORT_S or shortest_s * _SHORTER < took_s < LONG_S:
                 return mark
-            rounds, before_s = 0 if took_s < before_s * 0.8 else rounds + 1, took_s
+            rounds = 0 if took_s < shortest_s * _SHORTER else rounds + 1
+            shortest_s = min(shortest_s, took_s)
         raise TooBusy(f"tenant {self._journey.tenant_id} is written to faster than it can be copied")
 
     async def _let_go(self, mark: Mark) -> None:
@@ -110,7 +113,8 @@ class Move:
         try:
             with cut_after(LIMIT_S, journey.target), cut_after(2 * LIMIT_S, journey.source):
                 reason = f"it moves to {journey.target_name}"
-                await self._bring(await tenancy.freeze(journey.source, journey.tenant_id, reason, journey.actor))
+                source = await tenancy.freeze(journey.source, journey.tenant_id, reason, journey.actor)
+                await records.bring(journey, source)
                 await belongings.carry(journey, mark)
                 await unbroken(self._leave())
         except BaseException:
@@ -136,7 +140,7 @@ class Move:
         try:
             with cut_after(LIMIT_S, journey.target), cut_after(LIMIT_S, journey.source):
                 source = await log.head(journey.source, tenant_id)
-                await self._bring(source)
+                await records.bring(journey, source)
                 async with tenancy.held(journey.target, tenant_id) as head:
                     _require_equal(tenant_id, head, source)
                     event = TenantArrived(source=journey.source_name)
@@ -154,9 +158,6 @@ class Move:
         except Exception as error:
             name = self._journey.target_name
             raise Unfinished(f"tenant {self._journey.tenant_id} takes changes in {name}; its consumers wait") from error
-
-    async def _bring(self, source: Head) -> None:
-        await records.bring(self._journey, source, self._progress)
 
 
 def _require_equal(tenant_id: str, one: Head, other: Head) -> None:
@@ -185,6 +186,8 @@ async def call_off(source: Conn, source_name: str, tenant_id: str, actor: Actor)
             raise
         lost = f"{source_name} went away, where it is still frozen or has moved"
         raise Unfinished(f"tenant {tenant_id} takes no changes: {lost}") from error
+    if head.position == 0:
+        raise NoSuchTenant(f"there is no tenant {tenant_id} in {source_name}")
     if head.state == "moved":
         raise NotNow(f"tenant {tenant_id} has moved: that cannot be called off, only gone on with")
     return is_ours
