@@ -85,15 +85,15 @@ def whose(tenant_id: str, members: Iterable[str]) -> str:
 
 
 _LAGGING = """
-select heads.tenant_id, coalesce(epoch, 0) as epoch
+select heads.tenant_id, case when parked_at is null then coalesce(epoch, 0) end as epoch
 from heads
 left join checkpoints on checkpoints.tenant_id = heads.tenant_id and consumer = $1
-where heads.position > coalesce(checkpoints.position, 0) and parked_at is null
+where heads.position > coalesce(checkpoints.position, 0)
 """
 
 
-async def lagging(conn: Conn, consumer: str) -> dict[str, int]:
-    """The tenants that have news for *consumer* and are not parked, with their epochs (0 for one it never had)."""
+async def lagging(conn: Conn, consumer: str) -> dict[str, int | None]:
+    """The tenants that have news for *consumer*, with their epochs: 0 for one it never had, None for a parked one."""
     return {row["tenant_id"]: row["epoch"] for row in await conn.fetch(_LAGGING, consumer)}
 
 

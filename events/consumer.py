@@ -79,7 +79,13 @@ class Consumer:
         self._records_of: AsyncGenerator[Entry, None] | None = None
 
     async def run(self, handle: Handler) -> None:
-        """Hand every record to *handle*, until cancelled. One is done when *handle* has returned."""
+        """
+        Hand every record to *handle*, until cancelled. One is done when *handle* has returned.
+
+        Raises:
+            ExceptionGroup: of why it cannot go on: DatabaseAway where the pool was closed, whatever a statement fails
+                for that the role may not execute.
+        """
 
         async def work(tenant_id: str, entries: list[Entry]) -> None:
             begun = done = self._share.claims[tenant_id].position
@@ -99,7 +105,7 @@ class Consumer:
         """
         Hand every record to *handle*, until cancelled, with a connection in the transaction that notes it as done.
 
-        What *handle* writes on that connection is there once, whatever dies when.
+        What *handle* writes on that connection is there once, whatever dies when. Raises as `run`.
         """
         clock = asyncio.get_running_loop().time
 
@@ -185,6 +191,8 @@ class Consumer:
                 try:
                     due |= await self._share.divide(self._busy)
                 except DatabaseAway as error:
+                    if self._pool.is_closing():
+                        raise  # nobody brings that back
                     _logger.warning("consumer_waits", exc_info=error, extra={"consumer": self.name})
             for tenant_id in due & self._share.claims.keys() - self._busy:
                 self._busy.add(tenant_id)

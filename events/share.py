@@ -29,10 +29,11 @@ class Share:
         self._timeout_s = timeout_s
         self._member = secrets.token_hex(8)
         self._members = [self._member]
+        self._parked: set[str] = set()
 
     def has(self, tenant_id: str) -> bool:
-        """Whether *tenant_id* is ours, as far as we know who else is there."""
-        return checkpoints.whose(tenant_id, self._members) == self._member
+        """Whether *tenant_id* is ours and not parked, as far as we know who else is there."""
+        return tenant_id not in self._parked and checkpoints.whose(tenant_id, self._members) == self._member
 
     async def divide(self, busy: Collection[str]) -> set[str]:
         """
@@ -47,6 +48,7 @@ class Share:
         async with borrowed(self._pool, self._timeout_s) as connection:
             self._members = await checkpoints.present(connection, self._consumer, self._member, place)
             lagging = await checkpoints.lagging(connection, self._consumer)
+            self._parked = {tenant_id for tenant_id, epoch in lagging.items() if epoch is None}
             ours = {tenant_id for tenant_id in lagging if self.has(tenant_id)}
             for tenant_id in ours & self.claims.keys() - busy:
                 if self.claims[tenant_id].epoch != lagging[tenant_id]:

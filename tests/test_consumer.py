@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import asyncpg
@@ -11,14 +11,15 @@ from ulid import ULID
 
 from events import checkpoints
 from events.checkpoints import Standing
-from events.consumer import Consumer
-from events.errors import Fenced
+from events.consumer import TICK_S, Consumer
+from events.doorbell import CHANNEL
+from events.errors import DatabaseAway, Fenced
 from events.log import Conn, Entry
 from events.share import Share
 from service.embedded import Embedded
 from tests.conftest import own_database
 from tests.planting import defenceless, plant
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,10 @@ class Running:
 
     def positions(self, tenant: str) -> list[int]:
         return [position for name, position in self.seen if name == tenant]
+
+    async def ended(self) -> None:
+        """Once it has ended by itself; what it ended for is raised."""
+        await asyncio.wait_for(self._task, PATIENCE_S)
 
     async def stop(self) -> None:
         """As a program ends that is told to."""
@@ -143,20 +148,21 @@ async def test_done_when_the_next_is_asked_for(pool: asyncpg.Pool, owner: Conn, 
 
 async def test_divided(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
     """Several processes divide the tenants; who comes later gets some, and nothing is handed out twice for it."""
-    tenants = await planted(owner, tenant, 1, tenants=12)
+    count = 50  # so many that hardly ever one of three gets none
+    tenants = await planted(owner, tenant, 1, tenants=count)
     several = [Running(Consumer(pool, name), tenants)]
-    await until(lambda: len(several[0].seen) == 12)
+    await until(lambda: len(several[0].seen) == count)
     several += [Running(Consumer(pool, name), tenants) for _ in range(2)]
     rounds = 1
 
     async def all_have_some() -> bool:
         nonlocal rounds
-        await planted(owner, tenant, 1, tenants=12)
+        await planted(owner, tenant, 1, tenants=count)
         rounds += 1
         return all(one.seen for one in several)
 
     await until(all_have_some)
-    await until(lambda: sum(len(one.seen) for one in several) >= 12 * rounds)
+    await until(lambda: sum(len(one.seen) for one in several) >= count * rounds)
     for one in several:
         await one.stop()
 
@@ -245,6 +251,40 @@ async def test_parked(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -
     assert [entry.position for entry in handled if entry.tenant_id == poisoned] == [1, 2, 3, 4, 5]
 
 
+async def test_parked_is_not_looked_for(
+    pool: asyncpg.Pool, owner: Conn, tenant: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is written to a tenant that is parked, its consumer divides no more often than otherwise."""
+    (only,) = await planted(owner, tenant, 1)
+    looks, divide, clock = 0, Share.divide, asyncio.get_running_loop().time
+
+    async def counted(share: Share, busy: Collection[str]) -> set[str]:
+        nonlocal looks
+        looks += 1
+        return await divide(share, busy)
+
+    async def handle(entry: Entry) -> None:
+        raise ValueError(entry.tenant_id)
+
+    async def is_parked() -> bool:
+        found = await standing(pool, name, only)
+        return found is not None and found.parked_at is not None
+
+    monkeypatch.setattr(Share, "divide", counted)
+    consumer = asyncio.create_task(Consumer(pool, name, attempts=1).run(handle))
+    await until(is_parked)
+    looked = looks
+    await until(lambda: looks > looked)
+    begun, looked = clock(), looks
+    for _ in range(40):
+        await owner.execute("select pg_notify($1, $2)", CHANNEL, f'["{only}"]')
+        await asyncio.sleep(TICK_S / 50)
+
+    assert looks - looked <= (clock() - begun) / TICK_S + 2
+    consumer.cancel()
+    await asyncio.wait([consumer])
+
+
 async def test_a_statement_that_fails_parks(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
     """A handler's own statement that the database, or its driver, refuses is the handler's failure."""
     (only,) = await planted(owner, tenant, 1)
@@ -327,7 +367,7 @@ async def test_exactly_once(pool: asyncpg.Pool, owner: Conn, tenant: str, name: 
             if failures % 2:
                 raise RuntimeError("after it wrote")
             connection.terminate()
-        failures += entry.position % 5 == 0
+        failures += entry.tenant_id == only and entry.position % 5 == 0
 
     async def told() -> bool:
         rows = await owner.fetch(f"select position from {table} where tenant_id = $1 order by position", only)
@@ -430,6 +470,19 @@ async def test_told_to_end_as_the_database_goes(pool: asyncpg.Pool, owner: Conn,
     await until(consumer.done)
 
     assert consumer.cancelled()
+
+
+async def test_a_pool_that_was_closed(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:
+    """A consumer whose pool is closed says so, once, and does not wait for it to come back."""
+    tenants = await planted(owner, tenant, 1)
+    running = Running(Consumer(pool, name), tenants)
+    await until(lambda: len(running.seen) == 1)
+
+    pool.terminate()
+
+    with pytest.raises(ExceptionGroup) as failure:
+        await running.ended()
+    assert failure.group_contains(DatabaseAway)
 
 
 async def test_a_failure_is_told(pool: asyncpg.Pool, owner: Conn, tenant: str, name: str) -> None:

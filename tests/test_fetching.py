@@ -54,6 +54,11 @@ async def fetcher(
     await sets.close()
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the fetching logged: others in this process may have something to say as well."""
+    return [record for record in caplog.records if record.name == fetching.__name__]
+
+
 async def test_a_key_set(far: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """A set is fetched with a plain request: no cookie, no proxy, no compression."""
     key = new_key()
@@ -104,7 +109,7 @@ async def test_private_addresses(
     sets = KeySets(resolver=Names(keys_example_com=[address]))
 
     assert await sets.keys(f"https://{HOST}/jwks.json", None) == ()
-    assert [vars(record)["reason"] for record in caplog.records] == ["an address that is not public"]
+    assert [vars(record)["reason"] for record in told(caplog)] == ["an address that is not public"]
     await sets.close()
 
 
@@ -199,11 +204,11 @@ async def test_bad_answers(
     """What is no usable key set, or does not come in time, is as none; the log says which host and why."""
     monkeypatch.setattr(fetching, "TIMEOUT_S", 0.3)
     far.answer = ANSWERS[name]
-    with caplog.at_level(logging.WARNING, "service.authentication.fetching"):
+    with caplog.at_level(logging.WARNING, fetching.__name__):
         async with fetcher(far) as sets:
             assert await sets.keys(far.url, None) == ()
 
-    (record,) = caplog.records
+    (record,) = told(caplog)
     assert record.getMessage() == "key_set_not_fetched"
     assert vars(record)["host"] == HOST
     assert vars(record)["reason"]
