@@ -6,13 +6,16 @@ from the log; it is never told anything by the doorbell alone. Without a doorbel
 
 All who follow one tenant in a process share a `Tail`: new records are read and put into their form once, and the newest
 are kept within a bound. Who is further behind than that reads from the database, a bounded piece at a time. So a reader
-costs the same memory however slow it is, and nobody who writes waits for one who reads.
+costs the same memory however slow it is.
+
+Nobody who writes waits for those who read: telling them takes half of the process's time at most, and what comes
+meanwhile is told together; and the more of them are far behind, the longer each waits for its next piece.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple
@@ -32,8 +35,9 @@ _KEPT_BYTES = 256 * 1024  # of a tail
 _KEPT_IN_ALL_BYTES = 32 * 1024 * 1024
 _TAILS_AT_ONCE = 100  # tenants whose news one statement reads
 _TENANTS_AT_ONCE, _OF_EACH = 10, 20  # for a follower of all
-_WOKEN_AT_ONCE = 25  # followers, before others have their turn
-_WAKING_S = 0.0001  # what a follower costs: so much rest is between two pieces of news of a tenant
+_WOKEN_AT_ONCE = 5  # followers, before others have their turn
+_STRETCH_S = 0.005  # of telling followers; then it rests for as long as that took
+_BEHIND_S = 0.005  # between two pieces for those who are far behind, all of them together
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +64,6 @@ class Tail:
         self.tenant_id = tenant_id
         self.last = last
         self.followers = 0
-        self.rests_until = 0.0
         self._feed = feed
         self._recent: deque[Told] = deque()
         self._size = 0
@@ -83,7 +86,7 @@ class Tail:
             return ()
         oldest = self._recent[0].position if self._recent else self.last + 1
         if position + 1 < oldest:
-            return await self._feed.read(self.tenant_id, position)
+            return await self._feed.catch_up(self.tenant_id, position)
         return _piece(islice(self._recent, position + 1 - oldest, None))
 
     @property
@@ -92,20 +95,20 @@ class Tail:
         return self._damage is not None
 
     async def _news(self, wait_s: float) -> None:
-        news = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        news = loop.create_future()
+        in_vain = loop.call_later(wait_s, _tell, news)  # a timeout would cost twice as much, of every follower
         self._waiting.add(news)
         try:
-            async with asyncio.timeout(wait_s):
-                await news
-        except TimeoutError:
-            pass
+            await news
         finally:
+            in_vain.cancel()
             self._waiting.discard(news)
 
     def extend(self, entries: Sequence[Entry], kept_bytes: int) -> None:
         """Add what was read after `last`; keep the newest, of *kept_bytes* at most."""
         try:
-            news = _sound(self.last, entries)
+            news = list(_sound(self.last, entries))
         except LogDamaged as damage:
             self._damage = damage
             return
@@ -119,10 +122,10 @@ class Tail:
         """Tell those who wait, some at a time: a thousand of them must not hold up everybody else."""
         waiting, self._waiting = self._waiting, set()
         for number, news in enumerate(waiting, 1):
-            if not news.done():
-                news.set_result(None)
+            _tell(news)
             if number % _WOKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 class Feed:
@@ -142,6 +145,8 @@ class Feed:
         self._due: dict[str, None] = {}  # in the order in which they became so: none is always behind others
         self._rung = asyncio.Event()
         self._anything = asyncio.Event()
+        self._limit = PIECE  # records that make a piece, if they are as large as those of late
+        self._behind = 0
         self.rings = 0
 
     async def run(self) -> None:
@@ -193,8 +198,25 @@ class Feed:
             DatabaseAway, LogDamaged
         """
         async with borrowed(self._pool, self._timeout_s) as connection:
-            entries = (await log.news(connection, {tenant_id: position}, limit=PIECE)).get(tenant_id, [])
-        return _piece(_sound(position, entries))
+            entries = (await log.news(connection, {tenant_id: position}, limit=self._limit)).get(tenant_id, [])
+        piece = _piece(_sound(position, entries))
+        if piece:
+            self._limit = min(_PIECE_BYTES * len(piece) // sum(len(one.event) for one in piece) + 1, PIECE)
+        return piece
+
+    async def catch_up(self, tenant_id: str, position: int) -> Sequence[Told]:
+        """
+        As `read`, for a follower who is far behind. The more there are, the longer each waits.
+
+        Raises:
+            DatabaseAway, LogDamaged
+        """
+        self._behind += 1
+        try:
+            await asyncio.sleep(self._behind * _BEHIND_S)
+            return await self.read(tenant_id, position)
+        finally:
+            self._behind -= 1
 
     async def read_all(self, cursor: Mapping[str, int], since: str) -> Sequence[Told]:
         """
@@ -265,13 +287,20 @@ class Feed:
             }
 
     async def _read_due(self) -> None:
-        """One piece of the news of those who are due. Not until none is: on a busy day that never comes."""
+        """
+        One piece of the news of those who are due. Not until none is: on a busy day that never comes.
+
+        Telling the followers takes half of the time at most. The other half is for those who write; what comes
+        meanwhile is told together.
+        """
         tails = self._next()
         if not tails:
             return
         async with borrowed(self._pool, self._timeout_s) as connection:
             found = await log.news(connection, {tail.tenant_id: tail.last for tail in tails}, limit=PIECE)
         kept_bytes = min(_KEPT_BYTES, _KEPT_IN_ALL_BYTES // max(len(self._tails), 1))
+        clock = asyncio.get_running_loop().time
+        began = clock()
         for tail in tails:
             entries = found.get(tail.tenant_id)
             if not entries:
@@ -279,48 +308,50 @@ class Feed:
             tail.extend(entries, kept_bytes)
             if len(entries) == PIECE and not tail.is_damaged:
                 self._due[tail.tenant_id] = None
-            tail.rests_until = asyncio.get_running_loop().time() + tail.followers * _WAKING_S
             await tail.wake()
+            if (took_s := clock() - began) >= _STRETCH_S or tail is tails[-1]:
+                await asyncio.sleep(min(took_s, POLL_S))
+                began = clock()
 
     def _next(self) -> list[Tail]:
-        """Tails that are due and have rested; they are due no more."""
-        now = asyncio.get_running_loop().time()
-        self._due = {tenant_id: None for tenant_id in self._due if tenant_id in self._tails}
-        ready = (tail for tenant_id in self._due if (tail := self._tails[tenant_id]).rests_until <= now)
-        tails = list(islice(ready, _TAILS_AT_ONCE))
-        for tail in tails:
-            del self._due[tail.tenant_id]
-        return tails
+        """Tails that are due; they are so no more."""
+        due = [tenant_id for tenant_id in self._due if tenant_id in self._tails]
+        self._due = dict.fromkeys(due[_TAILS_AT_ONCE:])
+        return [self._tails[tenant_id] for tenant_id in due[:_TAILS_AT_ONCE]]
 
     async def _rest(self, look_s: float) -> None:
-        """Until the bell rings, the next look is due, or a tail that is due has rested."""
-        now = asyncio.get_running_loop().time()
-        rests_s = [self._tails[tenant_id].rests_until - now for tenant_id in self._due.keys() & self._tails.keys()]
+        """Until the bell rings or the next look is due, if nobody is due."""
+        if self._due.keys() & self._tails.keys():
+            return
         self._rung.clear()
         try:
-            async with asyncio.timeout(max(min([look_s, *rests_s]), 0)):
+            async with asyncio.timeout(max(look_s, 0)):
                 await self._rung.wait()
         except TimeoutError:
             pass
 
 
-def _sound(after: int, entries: Sequence[Entry]) -> list[Told]:
+def _tell(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _sound(after: int, entries: Iterable[Entry]) -> Iterator[Told]:
     """
     *entries* as followers are told them, up to where they do not go on from position *after* without a gap.
 
     Raises:
         LogDamaged: that is at once.
     """
-    news = list[Told]()
-    for entry in entries:
+    for number, entry in enumerate(entries):
         try:
-            log.require_next(after + len(news), entry)
-            news.append(told(entry))
+            log.require_next(after + number, entry)
+            news = told(entry)
         except LogDamaged:
-            if news:
-                break
+            if number:
+                return
             raise
-    return news
+        yield news
 
 
 def _piece(news: Iterable[Told]) -> list[Told]:

@@ -2,11 +2,12 @@
 Who follows the log over HTTP: so many at once, none for longer than its token, and none who does not read.
 
 A follower costs a process one connection, what that connection buffers (64 KiB, and one piece that is being sent), and
-its share of a `Tail`. That is all, whether it reads or not.
+its share of a `Tail`; and the kernel 128 KiB. That is all, whether it reads or not.
 """
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +17,8 @@ from aiohttp import web
 from service.refusals import RETRY_AFTER_S, TooManyFollowers
 
 STALL_S = 10.0  # so long what is sent may wait to be read
+_UNSENT_BYTES = 64 * 1024  # that the kernel takes, and as much again for its own; left alone it takes megabytes
+_AT_ONCE_BYTES = 32 * 1024  # are taken without a wait by a connection in which nothing waits
 
 _logger = logging.getLogger(__name__)
 
@@ -76,6 +79,13 @@ class Followers:
             end.reschedule(now)
 
 
+def bound(request: web.Request) -> None:
+    """See to it that the kernel does not take much for a follower who does not read."""
+    if request.transport is not None:
+        connected = request.transport.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
+
+
 async def send(request: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
     """
     Send *chunk* to a follower who reads.
@@ -83,7 +93,11 @@ async def send(request: web.Request, response: web.StreamResponse, chunk: bytes)
     Raises:
         CutOff: he did not read for STALL_S, or is gone.
     """
+    transport = request.transport
     try:
+        if transport is not None and not transport.get_write_buffer_size() and len(chunk) <= _AT_ONCE_BYTES:
+            await response.write(chunk)
+            return
         async with asyncio.timeout(STALL_S):
             await response.write(chunk)
     except TimeoutError:

@@ -15,7 +15,7 @@ from events.errors import CursorAhead, DatabaseAway, LogDamaged
 from events.feed import Feed, Told
 from events.record import Happening
 from service.audit import cursor
-from service.audit.followers import CutOff, Followers, require_presence, send
+from service.audit.followers import CutOff, Followers, bound, require_presence, send
 from service.audit.readers import CursorOverflow, Reader, reading
 from service.bearer import READERS, TENANT_ID, reach
 from service.refusals import InvalidRequest, LogShorter, MalformedRequest, TooManyFollowers, TooManyTenants
@@ -159,6 +159,7 @@ async def _follow(request: web.Request, wanted: _Wanted, reader: Reader) -> web.
     found = await reader.next()  # what is wrong with the log is said while there can still be an answer
     response = web.StreamResponse(headers={**_NO_STORE, "X-Accel-Buffering": "no"})
     response.content_type, response.charset = EVENT_STREAM, "utf-8"
+    bound(request)
     await response.prepare(request)
     try:
         async with request.app[FOLLOWERS].until(request[CALLER].expires_at - time.time()):

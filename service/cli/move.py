@@ -48,7 +48,7 @@ def add(actions: Commands) -> None:
         "on, freeze it when little is left, copy the rest, compare the heads, and let it take changes there. Callers "
         "of a frozen tenant are answered 503 with Retry-After, those of a moved one 421 with Location, where --address "
         "says it. It can be interrupted at any time: before the last step the tenant goes on where it was. Exit status "
-        "1 if it was not moved, 3 if its log is damaged, 4 if it takes no changes until --resume (or --abort).",
+        "1 if it was not moved, 3 if its log is damaged, 4 if it has to be gone on with or called off.",
     )
     moving.add_argument("tenant", metavar="TENANT")
     moving.add_argument(
