@@ -46,10 +46,10 @@ async def owner(url: str) -> AsyncIterator[asyncpg.Connection]:
 class Bell:
     """A doorbell as another process has it, with a pool of its own, and what a listener was told by it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float) -> None:
         self.name = f"bell-{ULID()}"
         self.pool = asyncpg.create_pool(url, min_size=0, max_size=4, server_settings={"application_name": self.name})
-        self.doorbell = Doorbell(self.pool, timeout_s=5)
+        self.doorbell = Doorbell(self.pool, timeout_s=timeout_s)
         self.heard: list[Collection[str] | None] = []
 
     @property
@@ -64,18 +64,18 @@ class Bell:
 
 
 @asynccontextmanager
-async def hanging(url: str) -> AsyncIterator[Bell]:
+async def hanging(url: str, timeout_s: float = 5) -> AsyncIterator[Bell]:
     """A doorbell that is never run: it has no line, and what it rings for is heard by its own process alone."""
-    bell = Bell(url)
+    bell = Bell(url, timeout_s)
     async with bell.pool:
         with bell.doorbell.heard_by(bell.heard.append):
             yield bell
 
 
 @asynccontextmanager
-async def running(url: str) -> AsyncIterator[Bell]:
+async def running(url: str, timeout_s: float = 5) -> AsyncIterator[Bell]:
     """A doorbell with a line."""
-    async with hanging(url) as bell:
+    async with hanging(url, timeout_s) as bell:
         line = asyncio.create_task(bell.doorbell.run())
         try:
             await until(lambda: bell.lines == 1)
@@ -133,6 +133,21 @@ async def test_a_line_that_is_cut(url: str, owner: asyncpg.Connection) -> None:
             await until(lambda number=number: near.lines == far.lines == number + 1)  # type: ignore[misc]
             near.doorbell.ring([f"after-{number}"])
             await until(lambda number=number: f"after-{number}" in far.tenants)  # type: ignore[misc]
+
+
+async def test_a_line_that_is_silent(url: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there and says nothing any more, whoever asks it, is taken for lost and mended."""
+    monkeypatch.setattr("events.doorbell._SOUND_S", 0.2)
+    async with running(url) as near, running(url, timeout_s=0.5) as far:
+        (line,) = await pids(owner, far)
+        os.kill(line, signal.SIGSTOP)
+        try:
+            await until(lambda: far.lines == 2)
+            near.doorbell.ring(["after"])
+            await until(lambda: "after" in far.tenants)
+            assert line in await pids(owner, far)
+        finally:
+            os.kill(line, signal.SIGCONT)
 
 
 async def test_a_follower_without_a_bell(
