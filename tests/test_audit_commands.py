@@ -4,9 +4,12 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.callers import NDJSON, Api
 from tests.commands import Mitosis
@@ -243,3 +246,24 @@ async def test_tail_of_what_is_not_permitted(api: Api, mitosis: Mitosis, tenant:
 
     assert said.status == 1
     assert said.err == f"mitosis: {api.base} answered 401: The bearer token is invalid or has expired.\n"
+
+
+async def test_tail_of_an_endless_answer(mitosis: Mitosis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that never ends is not gathered until memory is full."""
+    monkeypatch.setattr("service.cli.remote._ANSWER_BYTES", 1024 * 1024)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Last-Event-ID": "1"})
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(bytes(64 * 1024))
+        return response
+
+    app = web.Application()
+    app.router.add_get(PATH, endless)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        said = await mitosis("audit", "tail", URL, url, "--after", "0", MITOSIS_TOKEN="token")
+
+    assert (said.status, said.err) == (1, f"mitosis: {url} answered with more than 1,048,576 bytes\n")

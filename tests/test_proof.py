@@ -140,10 +140,13 @@ async def test_whose_log(api: Api, tenant: str, role: str) -> None:
         assert (reply.status, reply.body["code"]) == (403, 403002)
     assert (await caller.get(f"/admin/audit/hashchain/{tenant}-other")).status == 200
     assert (await root.get(f"/admin/audit/hashchain/{tenant}")).data["log_count"] == 0
-    malformed = await root.get("/admin/audit/hashchain/a%20b")
-    assert (malformed.status, malformed.body["code"]) == (400, 400004)
-    malformed = await root.post("/admin/audit/verifications", json={"tenant_id": "a b"})
-    assert malformed.body["violations"][0]["field"] == "tenant_id"
+    for malformed in (
+        await root.get("/admin/audit/hashchain/a%20b"),
+        await root.get("/admin/audit/hashchain/t%00"),
+        await root.post("/admin/audit/verifications", json={"tenant_id": "a b"}),
+    ):
+        assert (malformed.status, malformed.body["code"]) == (400, 400003)
+        assert malformed.body["violations"][0]["field"] == "tenant_id"
 
 
 async def test_a_damaged_log(api: Api, tenant: str, owner: asyncpg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from typing import Any
 
@@ -230,6 +231,23 @@ async def test_more_tenants_than_a_cursor_holds(api: Api, tenant: str, monkeypat
     assert (reply.status, reply.body["code"]) == (400, 400010)
 
 
+async def test_pages_of_all(alone: Api, tenant: str) -> None:
+    """However short the pages are, no tenant's records wait for the end of another's."""
+    root = alone.as_role("super_admin", tenant)
+    for name in ("a", "b", "c"):
+        for _ in range(3):
+            await alone.as_role("admin", f"{tenant}-{name}").register()
+
+    seen, after = list[str](), "0"
+    for _ in range(9):
+        reply = await root.get(PATH, params={"tenant_id": "*", "limit": "1", "after": after})
+        after = reply.headers["Last-Event-ID"]
+        (line,) = reply.body
+        seen.append(line["data"]["tenant_id"][-1])
+
+    assert seen == ["a", "b", "c"] * 3
+
+
 async def test_pages(api: Api, tenant: str) -> None:
     """The same records as pages: each says what to ask for next, and says the same again when there is no more."""
     source = (await api.register())["client_id"]
@@ -256,7 +274,10 @@ async def test_pages(api: Api, tenant: str) -> None:
     assert (deleted.body, deleted.headers["Last-Event-ID"]) == ([], "12")
 
 
-@pytest.mark.parametrize("after", ["x", "-1", "1.5", "9" * 19, "1_0", pack({"a b": 1}), "A" * 8001])
+TRAILING = urlsafe_b64encode(urlsafe_b64decode(pack({}, "") + "==") + b"more").rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "9" * 19, "1_0", pack({"a b": 1}, ""), TRAILING, "A" * 8001])
 @pytest.mark.parametrize("tenant_id", ["", "*"])
 async def test_no_place_to_go_on_from(api: Api, tenant: str, after: str, tenant_id: str) -> None:
     """What is no id is refused with the field named; nothing is sent from somewhere else instead."""
@@ -278,7 +299,7 @@ async def test_a_log_that_is_shorter(alone: Api, tenant: str) -> None:
     for reply in (
         await alone.get(PATH, params={"after": "2"}),
         await alone.get(PATH, headers={"Accept": "text/event-stream"}, params={"after": "2"}),
-        await root.get(PATH, params={"tenant_id": "*", "after": pack({tenant: 2})}),
+        await root.get(PATH, params={"tenant_id": "*", "after": pack({tenant: 2}, tenant)}),
     ):
         assert (reply.status, reply.body["code"]) == (409, 409004)
 
@@ -316,16 +337,17 @@ async def test_the_end_of_a_token(api: Api, tenant: str) -> None:
 
 
 async def test_too_many(api: Api, server: TestServer, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One tenant may take half of the places, and when all are taken nobody is let in; who leaves makes room."""
-    monkeypatch.setattr(server.app[stream.FOLLOWERS], "_limit", 3)
+    """A tenant may take no more places than are left free, of all of them half; who leaves makes room."""
+    monkeypatch.setattr(server.app[stream.FOLLOWERS], "_limit", 4)
     await until(lambda: not server.app[stream.FOLLOWERS]._taken)  # noqa: SLF001 (those of other tests, who are leaving)
     other = api.as_role("admin", f"{tenant}-other")
-    third = api.as_role("admin", f"{tenant}-third")
 
-    async with following(api):
+    async with following(api), following(api):
         assert (await api.get(PATH)).body["code"] == 503005
-        async with following(other), following(third):
-            refused = await api.as_role("admin", f"{tenant}-4").get(PATH)
+        async with following(other):
+            assert (await other.get(PATH)).body["code"] == 503005
+            async with following(api.as_role("admin", f"{tenant}-third")):
+                refused = await api.as_role("admin", f"{tenant}-fourth").get(PATH)
             assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, 503005, "1")
 
     async def let_in() -> bool:

@@ -1,4 +1,8 @@
-"""The place of a reader of all tenants: `{tenant: position}` as an opaque text that fits into a header."""
+"""
+The place of a reader of all tenants as an opaque text that fits into a header.
+
+That is `{tenant: position}`, and the tenant whose record came last: the others come first when it goes on.
+"""
 
 import base64
 import zlib
@@ -12,17 +16,17 @@ LONGEST = 8000  # characters; aiohttp takes no header line over 8,190 bytes
 _UNPACKED_LIMIT = 1024 * 1024  # bytes
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder(dict[str, int]).decode
+_decode = msgspec.json.Decoder(tuple[str, dict[str, int]]).decode
 
 
-def pack(positions: Mapping[str, int]) -> str:
-    """The text of *positions*. It may be longer than LONGEST, and is then of no use."""
-    return base64.urlsafe_b64encode(zlib.compress(_encode(positions), 1)).rstrip(b"=").decode()
+def pack(positions: Mapping[str, int], last: str) -> str:
+    """The text of *positions* and the *last* tenant. It may be longer than LONGEST, and is then of no use."""
+    return base64.urlsafe_b64encode(zlib.compress(_encode((last, positions)), 1)).rstrip(b"=").decode()
 
 
-def unpack(text: str) -> dict[str, int]:
+def unpack(text: str) -> tuple[dict[str, int], str]:
     """
-    The positions that *text* was packed from.
+    The positions and the last tenant that *text* was packed from.
 
     Raises:
         ValueError: it is no such text.
@@ -30,9 +34,11 @@ def unpack(text: str) -> dict[str, int]:
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         reader = zlib.decompressobj()
-        positions = _decode(reader.decompress(packed, _UNPACKED_LIMIT))
+        last, positions = _decode(reader.decompress(packed, _UNPACKED_LIMIT))
     except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("no cursor") from error
-    if not reader.eof or not all(is_tenant_id(tenant) and 0 <= at < 2**63 for tenant, at in positions.items()):
+    is_whole = reader.eof and not reader.unused_data
+    tenants = {*positions, last} if last else set(positions)
+    if not is_whole or not all(map(is_tenant_id, tenants)) or not all(0 <= at < 2**63 for at in positions.values()):
         raise ValueError("no cursor")
-    return positions
+    return positions, last

@@ -32,7 +32,8 @@ class Followers:
     The places for followers.
 
     Args:
-        limit: of them all; one tenant's may take half of the places.
+        limit: of them all. A tenant may take no more places than are left free: one alone gets half of them, and
+            however many it takes, others find some.
     """
 
     def __init__(self, limit: int) -> None:
@@ -48,7 +49,7 @@ class Followers:
         Raises:
             TooManyFollowers
         """
-        if self._taken.total() >= self._limit or self._taken[tenant_id] >= max(self._limit // 2, 1):
+        if self._taken[tenant_id] >= self._limit - self._taken.total():
             raise TooManyFollowers(headers={"Retry-After": str(RETRY_AFTER_S)})
         self._taken[tenant_id] += 1
         try:

@@ -21,7 +21,6 @@ from service.reading import decode
 from service.refusals import (
     RETRY_AFTER_S,
     InvalidRequest,
-    MalformedTenant,
     TooManyVerifications,
 )
 from service.requests import READS, TIMEOUT_S
@@ -108,9 +107,7 @@ async def hash_chain(request: web.Request) -> web.Response:
 
     This reads the whole log. Another tenant than the token's own is for a `super_admin`.
     """
-    tenant_id = reach(request[CALLER], request.match_info["tenant_id"])
-    if not is_tenant_id(tenant_id):
-        raise MalformedTenant
+    tenant_id = _reached(request, request.match_info["tenant_id"])
     verdict = await _verified(request, tenant_id)
     start = chain.genesis(tenant_id)
     return answer(
@@ -132,10 +129,7 @@ async def verification(request: web.Request) -> web.Response:
     This reads the whole log. Another tenant than the token's own is for a `super_admin`.
     """
     wanted = await decode(request, VerificationRequest)
-    tenant_id = reach(request[CALLER], wanted.tenant_id)
-    if not is_tenant_id(tenant_id):
-        fault = Violation("tenant_id", "must be 1 to 128 printable ASCII characters without spaces", "the README")
-        raise InvalidRequest(violations=(fault,))
+    tenant_id = _reached(request, wanted.tenant_id)
     verdict = await _verified(request, tenant_id)
     first = verdict.faults[0] if verdict.faults else None
     return answer(
@@ -162,6 +156,20 @@ async def _verified(request: web.Request, tenant_id: str) -> Verdict:
             return await verify(connection, tenant_id)
     finally:
         line.release()
+
+
+def _reached(request: web.Request, tenant_id: str) -> str:
+    """
+    *tenant_id*, as a value of the request's, where the caller may look into it.
+
+    Raises:
+        OtherTenant, InvalidRequest
+    """
+    reached = reach(request[CALLER], tenant_id)
+    if not is_tenant_id(reached):
+        fault = Violation("tenant_id", "must be 1 to 128 printable ASCII characters without spaces", "the README")
+        raise InvalidRequest(violations=(fault,))
+    return reached
 
 
 _AUDIT = "/admin/audit"

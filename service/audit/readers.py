@@ -79,15 +79,15 @@ class OneTenant:
 class AllTenants:
     """Reads the logs of all tenants, each in its order. The id is a cursor (see `service.audit.cursor`)."""
 
-    def __init__(self, feed: Feed, positions: dict[str, int]) -> None:
+    def __init__(self, feed: Feed, positions: dict[str, int], since: str) -> None:
         self._feed = feed
         self._positions = positions
-        self._since = ""
+        self._since = since
 
     @property
     def id(self) -> str:
         """The positions in all tenants."""
-        packed = cursor.pack(self._positions)
+        packed = cursor.pack(self._positions, self._since)
         if len(packed) > cursor.LONGEST:
             raise CursorOverflow
         return packed
@@ -126,13 +126,13 @@ async def reading(feed: Feed, tenant_id: str, after: str) -> AsyncIterator[Reade
         CursorOverflow, DatabaseAway
     """
     if tenant_id == ALL:
-        positions = {} if after in _BEGINNING else cursor.unpack(after)
+        positions, since = ({}, "") if after in _BEGINNING else cursor.unpack(after)
         reached = await feed.positions(limit=_TENANTS_LIMIT)
-        if len(cursor.pack(reached | positions)) > cursor.LONGEST:
+        if len(cursor.pack(reached | positions, since)) > cursor.LONGEST:
             raise CursorOverflow
         if any(position > reached.get(tenant, 0) for tenant, position in positions.items()):
             raise CursorAhead
-        yield AllTenants(feed, positions)
+        yield AllTenants(feed, positions, since)
         return
     position = position_of(after)
     async with feed.tail(tenant_id, position) as tail:

@@ -21,6 +21,7 @@ _SILENCE_S = 45.0  # three heartbeats
 _AGAIN_S = 1.0
 _LINE_BYTES = 1024 * 1024
 _PAGE = "1000"
+_ANSWER_BYTES = 8 * 1024 * 1024  # a page has 1 MiB and one record more
 
 
 class NoAnswer(MitosisError):
@@ -67,13 +68,13 @@ class Remote:
     async def head(self) -> tuple[int, str]:
         """The position at which the tenant's log ends, and the signed head."""
         async with self._asked("/admin/audit/head", {}, self._acting) as response:
-            told = msgspec.json.decode(await response.read(), type=_HeadAnswer).data
+            told = msgspec.json.decode(await _body(response), type=_HeadAnswer).data
             return told.position, told.head
 
     async def keys(self) -> list[dict[str, Any]]:
         """The keys of signed heads, as JWKs."""
         async with self._asked("/.well-known/jwks.json", {}, {}) as response:
-            return list(msgspec.json.decode(await response.read())["keys"])
+            return list(msgspec.json.decode(await _body(response))["keys"])
 
     async def pages(self, after: str, types: str = "") -> AsyncIterator[tuple[str, list[bytes]]]:
         """Pages of CloudEvents behind the id *after* until there are no more, each with the id to go on behind."""
@@ -81,7 +82,7 @@ class Remote:
             asked = {"after": after, "limit": _PAGE, **({"types": types} if types else {}), **self._tenant}
             accept = {"Accept": "application/x-ndjson"}
             async with self._asked("/admin/audit/stream", asked, accept) as response:
-                lines = (await response.read()).splitlines()
+                lines = (await _body(response)).splitlines()
                 behind = response.headers["Last-Event-ID"]
             if behind == after:
                 return
@@ -111,7 +112,7 @@ class Remote:
             async with self._session.get(self._url + path, params=query, headers=headers) as response:
                 if response.status != 200:  # noqa: PLR2004 (OK)
                     kind = Unreachable if response.status >= 500 else NoAnswer  # noqa: PLR2004 (it may pass)
-                    raise kind(f"{self._url} answered {response.status}: {_message(await response.read())}")
+                    raise kind(f"{self._url} answered {response.status}: {_message(await _body(response))}")
                 yield response
         except (KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
             raise NoAnswer(f"{self._url} answered with what this program does not understand") from error
@@ -132,6 +133,21 @@ async def _events(response: ClientResponse, behind: str) -> AsyncIterator[tuple[
         elif not name and not value:
             yield behind, b"\n".join(data)
             data = []
+
+
+async def _body(response: ClientResponse) -> bytes:
+    """
+    What was answered, if it is not more than this program can deal with.
+
+    Raises:
+        NoAnswer
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _ANSWER_BYTES:
+            raise NoAnswer(f"{response.url.origin()} answered with more than {_ANSWER_BYTES:,} bytes")
+    return bytes(body)
 
 
 def _message(body: bytes) -> str:
