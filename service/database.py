@@ -1,6 +1,4 @@
-"""What every session with the database has in common, and how the database is named to people."""
-
-from urllib.parse import urlsplit
+"""What every session with the database has in common."""
 
 import asyncpg
 
@@ -51,16 +49,6 @@ def open_pool(
 
 async def _keep(_connection: Conn) -> None:
     """Sessions hold no state between two uses, so giving one back costs no round trip."""
-
-
-def name_of(url: str) -> str:
-    """The database that *url* names, without a password."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "localhost", parts.port or 5432
-    except ValueError:
-        return "of MITOSIS_DATABASE_URL"
-    return f"{host}:{port}{parts.path}"
 
 
 def reason(error: BaseException) -> str:

@@ -15,7 +15,8 @@ from service import demo, embedded, home, logs, schema
 from service.app import build
 from service.bearer import Tokens
 from service.config import Config
-from service.database import name_of, reason
+from service.database import reason
+from service.dsn import name_of
 from service.requests import READS
 from service.routes import TOKENS
 from service.runner import Runner

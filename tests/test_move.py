@@ -17,8 +17,8 @@ from service import tenancy
 from service.audit.verifying import verify
 from service.authentication.usage import read as last_uses
 from service.cli import main
-from service.cli.destination import called
 from service.config import Config
+from service.dsn import called
 from service.embedded import Embedded
 from service.moving import belongings, move
 from service.moving.journey import Journey

@@ -2,23 +2,18 @@
 
 import argparse
 import asyncio
-import getpass
 import sys
-
-from ulid import ULID
 
 from events import log
 from events.errors import MitosisError, Refused
-from events.record import Actor
 from service import erasure
 from service.cli import diff
+from service.cli.acting import operator
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.config import from_environment
 from service.database import ERASER_ROLE
 from service.erasure import Sealed
-
-_ROLE = "operator"
 
 
 class NotErased(MitosisError):
@@ -51,7 +46,7 @@ def _erase(parsed: argparse.Namespace) -> None:
 
 
 async def _erase_all(url: str, parsed: argparse.Namespace) -> None:
-    actor = Actor(subject=parsed.subject or getpass.getuser(), role=_ROLE, request_id=str(ULID()))
+    actor = operator(parsed.subject)
     clients = hashes = failed = 0
     async with connected(url, ERASER_ROLE, "clients erase-sealed") as connection:
         tenants = parsed.tenant or list(await log.all_positions(connection, limit=2**31 - 1))

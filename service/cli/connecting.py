@@ -7,18 +7,12 @@ import asyncpg
 
 from events.errors import MitosisError
 from service import embedded, home, schema
+from service.cli.trouble import in_one_line
 from service.config import Config
-from service.database import name_of, reason
+from service.database import reason
+from service.dsn import name_of
 
 _CONNECT_S = 10.0
-_AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # cut between two steps of the driver's, it stumbles over what is not there any more
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 
 
 class CannotConnect(MitosisError):
@@ -65,19 +59,21 @@ async def connected(url: str, role: str, command: str) -> AsyncIterator[asyncpg.
 
     Raises:
         CannotConnect: it cannot be had, or the schema is older than this code.
+        DatabaseTrouble: it went away while it was used, or refused.
     """
+    name = name_of(url)
     try:
         connection = await asyncpg.connect(
             url, timeout=_CONNECT_S, server_settings={"application_name": f"mitosis {command}", "role": role}
         )
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotConnect(f"the database {name_of(url)} cannot be used as {role}: {reason(error)}") from error
+        # what a ValueError says of a malformed URL may quote its password
+        why = "its URL is malformed" if isinstance(error, ValueError) else reason(error)
+        raise CannotConnect(f"the database {name} cannot be used as {role}: {why}") from error
     try:
-        if await schema.current(connection) < schema.version():
-            raise CannotConnect(f"the schema of {name_of(url)} is older than this program; start the service once")
-        yield connection
-    except _AWAY as error:
-        why = "it was cut off" if isinstance(error, asyncpg.InternalClientError) else reason(error)
-        raise CannotConnect(f"the database {name_of(url)} went away: {why}") from error
+        with in_one_line({name: connection}):
+            if await schema.current(connection) < schema.version():
+                raise CannotConnect(f"the schema of {name} is older than this program; start the service once")
+            yield connection
     finally:
         await connection.close(timeout=_CONNECT_S)

@@ -9,10 +9,10 @@ import msgspec
 from events.errors import MitosisError
 from events.tenant import Rewrite
 from service.bearer import is_tenant_id
+from service.cli.acting import operator
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.cli.progress import progress
-from service.cli.tenants import operator
 from service.config import from_environment
 from service.copying import Copied, Copy
 from service.database import MOVER_ROLE

@@ -17,7 +17,7 @@ from service.cli.parser import Commands
 from service.cli.printing import WIDE, plain
 from service.cli.trouble import in_one_line
 from service.config import from_environment
-from service.database import name_of
+from service.dsn import name_of
 from service.vitals import Vitals, vitals
 
 OTHER_SCHEMA = 3  # exit status

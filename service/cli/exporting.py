@@ -22,10 +22,9 @@ from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
-from service.cli.trouble import in_one_line
 from service.cli.undisturbed import undisturbed
 from service.config import Config, from_environment
-from service.database import CONSUMER_ROLE, SERVICE_ROLE, name_of
+from service.database import CONSUMER_ROLE, SERVICE_ROLE
 from service.signing import load_key
 
 DAMAGED = 3  # exit status
@@ -108,7 +107,7 @@ async def _exported(
     role = CONSUMER_ROLE if sealer is None else SERVICE_ROLE
     async with connected(url, role, "tenant export") as connection:
         export = Export(connection, parsed.tenant, file, signer=signer, sealer=sealer)
-        with in_one_line({name_of(url): connection}), progress(0, "records") as shown, undisturbed():
+        with progress(0, "records") as shown, undisturbed():
             shown.about(parsed.tenant)
             return await export.write(shown.reach)
 

@@ -25,11 +25,11 @@ from service.cli.imported import Outcome
 from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
-from service.cli.trouble import LOCK_TIMEOUT, in_one_line
+from service.cli.trouble import LOCK_TIMEOUT
 from service.cli.undisturbed import undisturbed
 from service.cli.verify import jwks, own_key
 from service.config import Config, from_environment
-from service.database import MOVER_ROLE, name_of
+from service.database import MOVER_ROLE
 from service.jose import PublicKey
 
 DAMAGED = 3  # exit status
@@ -149,17 +149,16 @@ async def _imported(url: str, parsed: argparse.Namespace, unpacking: Unpacking) 
     """What came of it, and how many clients need new secrets, once they were named."""
     tenant_id = unpacking.manifest.tenant_id
     async with connected(url, MOVER_ROLE, "tenant import") as connection:
-        with in_one_line({name_of(url): connection}):
-            await connection.execute(LOCK_TIMEOUT)
-            attempt = connection.transaction()
+        await connection.execute(LOCK_TIMEOUT)
+        attempt = connection.transaction()
+        await attempt.start()
+        with progress(unpacking.manifest.records, "records") as shown, undisturbed():
+            shown.about(tenant_id)
+            imported = await Import(connection, unpacking).run(shown.reach)
+        if not parsed.dry_run:
+            await attempt.commit()
+            attempt = connection.transaction(readonly=True)
             await attempt.start()
-            with progress(unpacking.manifest.records, "records") as shown, undisturbed():
-                shown.about(tenant_id)
-                imported = await Import(connection, unpacking).run(shown.reach)
-            if not parsed.dry_run:
-                await attempt.commit()
-                attempt = connection.transaction(readonly=True)
-                await attempt.start()
-            needy = await said.say_needy(withheld.needy(connection, tenant_id), as_json=parsed.json)
-            await attempt.rollback()
+        needy = await said.say_needy(withheld.needy(connection, tenant_id), as_json=parsed.json)
+        await attempt.rollback()
     return imported, needy

@@ -14,15 +14,16 @@ import msgspec
 
 from events import log
 from events.errors import LogDamaged, MitosisError
+from service.cli.acting import operator
 from service.cli.connecting import connected, database
-from service.cli.destination import called, destination
+from service.cli.destination import destination
 from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
-from service.cli.tenants import operator
 from service.cli.trouble import PATIENCE, in_one_line
 from service.config import from_environment
-from service.database import MOVER_ROLE, name_of, reason
+from service.database import MOVER_ROLE, reason
+from service.dsn import name_of
 from service.moving import journey as journeys
 from service.moving.journey import ROLE, Journey, Stage, Unfinished
 from service.moving.move import Move, Moved, call_off
@@ -118,12 +119,11 @@ async def _move(url: str, target_url: str, parsed: argparse.Namespace) -> _Told:
 
 
 async def _abort(url: str, parsed: argparse.Namespace) -> _Told:
-    name = _name(url)
+    name = name_of(url)
     async with connected(url, MOVER_ROLE, "tenant move") as source:
-        with in_one_line({name: source}):
-            await source.execute(PATIENCE)
-            await journeys.claim_in(source, parsed.tenant)
-            was_frozen = await call_off(source, name, parsed.tenant, operator(parsed.subject, ROLE))
+        await source.execute(PATIENCE)
+        await journeys.claim_in(source, parsed.tenant)
+        was_frozen = await call_off(source, name, parsed.tenant, operator(parsed.subject, ROLE))
     was = "the move is called off" if was_frozen else "it was not frozen to be moved"
     return (
         {"tenant_id": parsed.tenant, "in": name, "was_frozen": was_frozen},
@@ -133,7 +133,7 @@ async def _abort(url: str, parsed: argparse.Namespace) -> _Told:
 
 @asynccontextmanager
 async def _journey(url: str, target_url: str, parsed: argparse.Namespace) -> AsyncIterator[Journey]:
-    source_name, target_name = _name(url), _name(target_url)
+    source_name, target_name = name_of(url), name_of(target_url)
     async with (
         connected(url, MOVER_ROLE, "tenant move") as source,
         connected(target_url, MOVER_ROLE, "tenant move") as target,
@@ -146,10 +146,6 @@ async def _journey(url: str, target_url: str, parsed: argparse.Namespace) -> Asy
             journey = Journey(parsed.tenant, source, target, source_name, target_name, actor, parsed.address)
             await journeys.claim(journey)
             yield journey
-
-
-def _name(url: str) -> str:
-    return called(url) or name_of(url)
 
 
 async def _what_would_be(journey: Journey, stage: Stage) -> _Told:

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import getpass
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -12,20 +10,19 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from ulid import ULID
 
 from events import log
 from events.log import Conn, Head
-from events.record import Actor
 from events.tenant import TenantFrozen, TenantMoved
 from projections.tenants import Tenant, tenants
 from service import tenancy
+from service.cli.acting import operator
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.cli.printing import WIDE, plain
-from service.cli.trouble import PATIENCE, in_one_line
+from service.cli.trouble import PATIENCE
 from service.config import from_environment
-from service.database import MOVER_ROLE, name_of
+from service.database import MOVER_ROLE
 from service.tenancy import NoSuchTenant
 
 T = TypeVar("T")
@@ -61,24 +58,11 @@ def add(actions: Commands) -> None:
         action.add_argument("--json", action="store_true", help="the outcome as one JSON object")
 
 
-def operator(subject: str | None, role: str = "operator") -> Actor:
-    """Who runs a command, as a record says it."""
-    return Actor(subject=subject or _user(), role=role, request_id=str(ULID()))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())  # one that the machine has no name for
-
-
 def _asked(what: str, ask: Callable[[Conn], Awaitable[T]]) -> T:
     async def answered(url: str) -> T:
         async with connected(url, MOVER_ROLE, f"tenant {what}") as connection:
-            with in_one_line({name_of(url): connection}):
-                await connection.execute(PATIENCE)
-                return await ask(connection)
+            await connection.execute(PATIENCE)
+            return await ask(connection)
 
     with database(from_environment()) as url:
         return asyncio.run(answered(url))

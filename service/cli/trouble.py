@@ -31,12 +31,17 @@ def in_one_line(sides: Mapping[str, asyncpg.Connection | None]) -> Iterator[None
 
     Raises:
         DatabaseTrouble
+        OSError: it is not about a database: those are all there still.
     """
     try:
         yield
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         gone = [name for name, side in sides.items() if side is not None and side.is_closed()]
+        if isinstance(error, OSError) and not gone and None not in sides.values():
+            raise
         where = " and ".join(gone or sides)
         if isinstance(error, asyncpg.LockNotAvailableError):
-            raise DatabaseTrouble(f"somebody holds the tenant in {where} up; try again shortly") from error
-        raise DatabaseTrouble(f"{where} {'went away' if gone else 'does not do it'}: {reason(error)}") from error
+            raise DatabaseTrouble(f"somebody holds the tenant in the database {where} up; try again shortly") from error
+        # cut between two steps of the driver's, it stumbles over what is not there any more
+        why = "it was cut off" if isinstance(error, asyncpg.InternalClientError) else reason(error)
+        raise DatabaseTrouble(f"the database {where} {'went away' if gone else 'does not do it'}: {why}") from error

@@ -12,7 +12,8 @@ from events.database import borrowed
 from events.errors import DatabaseAway
 from service import logs, schema
 from service.config import Config
-from service.database import CONSUMER_ROLE, name_of, open_pool, reason
+from service.database import CONSUMER_ROLE, open_pool, reason
+from service.dsn import name_of
 from service.relay.publisher import CannotRelay, Publisher
 
 _POOL_SIZE = 5  # the doorbell's line, and the rest for reading and noting
