@@ -31,7 +31,19 @@ from service.refusals import (
     TooManySecrets,
     VersionMoved,
 )
-from service.requests import DESK, READS, TIMEOUT_S, actor, entity_tag, expected_version, load, mint, named, sealed
+from service.requests import (
+    DESK,
+    READS,
+    TIMEOUT_S,
+    actor,
+    ahead,
+    entity_tag,
+    expected_version,
+    load,
+    mint,
+    named,
+    sealed,
+)
 from service.routes import CALLER, Route
 from service.rules.validation import Violation
 
@@ -183,8 +195,9 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _mint_for(request: web.Request, command: RotateSecret | AddSecret) -> Credential:
     """A credential for *command*, unless it would be refused: then no hash is made. The turn decides it again."""
-    client = await load(request, command.reads, request.app[TIMEOUT_S] / 4)
-    decide(client, command, datetime.now(UTC))
+    async with ahead(request):
+        client = await load(request, command.reads, request.app[TIMEOUT_S] / 4)
+        decide(client, command, datetime.now(UTC))
     return await mint(request)
 
 

@@ -36,6 +36,7 @@ from service.requests import (
     READS,
     TIMEOUT_S,
     actor,
+    ahead,
     asked,
     entity_tag,
     expected_version,
@@ -189,13 +190,14 @@ async def clone(request: web.Request) -> web.Response:
 
 async def _look_ahead(request: web.Request, wish: _Wish, limit_s: float) -> tuple[Client, Status, ClientSettings]:
     """The source as it is to be copied, and the status and the settings that its clone would have."""
-    if wish.when is None:
-        source = present = await load(request, wish.source_id, limit_s)
-        if wish.version not in (None, source.version):
-            raise VersionMoved
-    else:
-        source, present = await load_past(request, wish.source_id, wish.when, limit_s)
-    return source, cloned_status(source, present), cloned_settings(source.settings, *wish.overrides.split())
+    async with ahead(request):
+        if wish.when is None:
+            source = present = await load(request, wish.source_id, limit_s)
+            if wish.version not in (None, source.version):
+                raise VersionMoved
+        else:
+            source, present = await load_past(request, wish.source_id, wish.when, limit_s)
+        return source, cloned_status(source, present), cloned_settings(source.settings, *wish.overrides.split())
 
 
 async def show(request: web.Request) -> web.Response:

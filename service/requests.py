@@ -1,6 +1,8 @@
 """What the handlers share: from a request to what it names, who sends it, and what the application lends it."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import asyncpg
@@ -8,7 +10,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UnsetType
 
+from events import log
 from events.database import borrowed
+from events.errors import Refused
 from events.record import Actor
 from projections import clients as table
 from projections import history
@@ -23,6 +27,7 @@ from service.refusals import (
     InvalidRequest,
     MalformedClientId,
     MalformedPrecondition,
+    MovedAway,
     VersionMoved,
 )
 from service.routes import CALLER, QUERY, REQUEST_ID
@@ -97,6 +102,24 @@ async def load(request: web.Request, client_id: str, limit_s: float) -> Client:
     if client is None or client.deleted_at is not None:
         raise ClientNotFound
     return client
+
+
+@asynccontextmanager
+async def ahead(request: web.Request) -> AsyncIterator[None]:
+    """
+    A look ahead of a change, which may refuse it on what is read here; of a tenant that has moved that is old.
+
+    Raises:
+        MovedAway: it was refused, and the tenant has moved.
+    """
+    try:
+        yield
+    except Refused:
+        async with borrowed(request.app[READS], request.app[TIMEOUT_S] / 4) as connection:
+            head = await log.head(connection, request[CALLER].tenant_id)
+        if head.state == "moved":
+            raise MovedAway(head.moved_to) from None
+        raise
 
 
 async def load_past(request: web.Request, client_id: str, when: Moment, limit_s: float) -> tuple[Client, Client]:

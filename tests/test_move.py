@@ -110,6 +110,28 @@ async def test_who_is_sent_on(sides: Sides) -> None:
     assert (await sides.here.get(CLIENTS + client["client_id"])).data["name"] == client["name"]
 
 
+async def test_what_is_old_refuses_nothing(sides: Sides) -> None:
+    """What the source has kept of a tenant that has moved says neither that a client is not there, nor who one is."""
+    client = await secret_client(sides.here)
+    assert (await sides.move()).status == 0
+    later = (await sides.there.register())["client_id"]
+    await sides.there.post(f"{CLIENTS}{client['client_id']}/rotate-secret")
+
+    presented = post(client["client_id"], client["client_secret"])
+    for refused in (
+        await sides.here.clone(later),
+        await sides.here.post(f"{CLIENTS}{later}/clone?dry_run=true"),
+        await sides.here.post(f"{CLIENTS}{later}/clone?as_of=1"),
+        await sides.here.post(f"{CLIENTS}{later}/rotate-secret"),
+        await sides.here.post(f"{CLIENTS}{later}/secrets"),
+        await sides.here.post(f"{CLIENTS}{client['client_id']}/clone", headers={"If-Match": '"7"'}),
+        await authenticate(sides.here, sides.tenant, presented),
+    ):
+        assert (refused.status, refused.body["code"]) == (421, 421001)
+        assert refused.headers["Location"] == sides.target.address
+    assert (await authenticate(sides.there, sides.tenant, presented)).status == 200
+
+
 async def test_without_an_address(sides: Sides) -> None:
     """Where nobody said an address, none is made up."""
     await sides.here.register()
@@ -351,6 +373,8 @@ async def test_resumed_behind_the_last_step(sides: Sides) -> None:
     await sides.here.register()
     await sides.killed_at("arrive")
     assert await sides.states() == ("moved", "arriving")
+    asked = [await authenticate(api, sides.tenant, post("app-one", "secret")) for api in (sides.here, sides.there)]
+    assert [reply.body["code"] for reply in asked] == [421001, 503006]
 
     off = await sides.command("move", sides.tenant, "--abort")
     elsewhere = await sides.move("--resume", to=sides.source, side=sides.target)

@@ -24,7 +24,7 @@ from service.authentication.fetching import KeySets
 from service.authentication.remembered import Remembered
 from service.authentication.usage import Usage
 from service.credentials import Hasher, is_well_formed
-from service.refusals import InvalidClient
+from service.refusals import InvalidClient, MovedAway, TakesNoChanges
 from service.rules.jwks import Jwk
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
@@ -76,6 +76,7 @@ class Authenticator:
         Raises:
             InvalidClient: it does not exist, may not be used, may not use this method, or the secret is none of its.
             TooManyHashes: too many are waiting to be checked.
+            MovedAway, TakesNoChanges: the tenant is elsewhere now, or not here yet.
             DatabaseAway
         """
         last_four = secret[-4:] if is_well_formed(secret) else ""
@@ -109,6 +110,7 @@ class Authenticator:
 
         Raises:
             InvalidClient: as `by_secret`; or it proves nothing, or was used before.
+            MovedAway, TakesNoChanges: as `by_secret`.
             DatabaseAway
         """
         method: Method = "private_key_jwt"
@@ -134,9 +136,15 @@ class Authenticator:
             raise InvalidClient(reason or "used before")
         return Authenticated(client, method)
 
-    async def _load(self, tenant_id: str, named: str, last_four: str) -> tuple[Client | None, dict[str, str]]:
+    async def _load(self, tenant_id: str, named: str, last_four: str) -> tuple[Client | None, Mapping[str, str]]:
+        """The client as it is now. Where the tenant is not, or is not yet, a secret may be good that was revoked."""
         async with borrowed(self._pool, self._timeout_s) as connection:
-            return await sealed.load(connection, tenant_id, named, last_four)
+            found = await sealed.load(connection, tenant_id, named, last_four)
+        if found.tenant_state == "moved":
+            raise MovedAway(found.moved_to)
+        if found.tenant_state == "arriving":
+            raise TakesNoChanges
+        return found.client, found.hashes
 
     async def _keys(self, client: Client | None, kid: str | None, *, may_fetch: bool) -> Sequence[Jwk]:
         """The keys of *client*, as far as they are known or may be fetched."""

@@ -15,7 +15,7 @@ from service import fields
 from service.authentication.authenticator import Authenticated, Authenticator, Method
 from service.envelope import Answer, answer
 from service.reading import decode_optional
-from service.refusals import InvalidClient, InvalidRequest, TooManyHashes
+from service.refusals import InvalidClient, InvalidRequest, MovedAway, TakesNoChanges, TooManyHashes
 from service.routes import CALLER, REQUEST_ID, Route
 from service.rules.validation import Violation
 from service.shapes import Item, shown
@@ -68,7 +68,8 @@ async def authenticate(request: web.Request) -> web.Response:
     keeps a client from being authenticated is answered alike, with 401003: that it does not exist, is suspended or
     deleted, may not use this method, or that what it presented is wrong, expired or was used before.
 
-    A client is one of the token's tenant. An assertion is good once, and for an hour at most.
+    A client is one of the token's tenant. One that has moved is 421, and one that is on its way here 503: whether a
+    secret is still good is known where the tenant takes changes. An assertion is good once, and for an hour at most.
     """
     presented = await decode_optional(request, Presented)
     _check(presented)
@@ -173,6 +174,6 @@ ROUTES = [
         {HTTPStatus.OK: Answer[AuthenticatedClient]},
         SERVICES,
         request=Presented,
-        refusals=(InvalidClient, TooManyHashes),
+        refusals=(InvalidClient, MovedAway, TakesNoChanges, TooManyHashes),
     ),
 ]
