@@ -127,7 +127,7 @@ class Reader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._number = 1
+        self._number = 0  # of the line that was read last
         first = self._next()
         try:
             version = _versioned(first).version
@@ -147,17 +147,23 @@ class Reader:
         What comes behind the manifest: records, as CloudEvents with the line's end, and credentials; last the trailer.
 
         Raises:
-            NoArchive: a line is neither, there are more records than the manifest says, or something is behind the end.
+            NoArchive: a line is neither, there are more records than the manifest says, credentials that it does not
+                speak of, or that are of no record, or something is behind the end.
         """
         records, promised = 0, self.manifest.records
+        may_be_credentials = has_credentials = self.manifest.credentials is not UNSET
         while True:
             text = self._next()
             if text.startswith(_RECORD):
                 records += 1
                 if records > promised:
                     raise NoArchive(f"this archive has more records than the {promised} that its manifest says")
+                may_be_credentials = has_credentials
                 yield text
             elif text.startswith(_CREDENTIALS):
+                if not may_be_credentials:  # else a small file could keep a reader busy for ever
+                    raise NoArchive(f"line {self._number} has credentials of no record")
+                may_be_credentials = False
                 yield self._decoded(text, _credentials)
             else:
                 yield self._end(text, records)
@@ -175,8 +181,8 @@ class Reader:
 
     def _next(self) -> bytes:
         text = self._file.readline(LINE_LIMIT)
+        self._number += 1
         if text.endswith(b"\n"):
-            self._number += 1
             return text
         if len(text) == LINE_LIMIT:
             raise NoArchive(f"line {self._number} is longer than any that an archive has")

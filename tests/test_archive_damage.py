@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pyrage import x25519
 
 from events import archive, chain
-from events.archive import Trailer
+from events.archive import Credentials, NoArchive, Protection, Reader, Trailer
 from events.client import (
     ClientRegistered,
     ClientSettings,
@@ -213,8 +214,12 @@ FORGED: dict[str, tuple[list[bytes], str]] = {
     "more than it says": (lines(archived(LOG, manifest_of(LOG[:-1]))), "more records than the 5"),
     "two trailers": ([*lines(archived(LOG)), archive.line(END)], "behind the end"),
     "a line behind its end": ([*lines(archived(LOG)), b"\n"], "behind the end"),
-    "an empty line": ([*lines(archived(LOG))[:3], b"\n", *lines(archived(LOG))[3:]], "line 5 is nothing"),
-    "a manifest amid it": ([*lines(archived(LOG))[:3], archive.line(SOUND)], "line 5 is nothing"),
+    "an empty line": ([*lines(archived(LOG))[:3], b"\n", *lines(archived(LOG))[3:]], "line 4 is nothing"),
+    "a manifest amid it": ([*lines(archived(LOG))[:3], archive.line(SOUND)], "line 4 is nothing"),
+    "credentials that it does not speak of": (
+        [*lines(archived(LOG))[:1], archive.line(Credentials(b"")), *lines(archived(LOG))[1:]],
+        "line 2 has credentials of no record",
+    ),
     "another tenant's": (lines(archived(written([0] * 6, "globex"), manifest_of(LOG))), "another tenant's"),
     "one more of another tenant's": (
         lines(archived([*LOG[:-1], *written([0] * 6, "globex")[-1:]], manifest_of(LOG))),
@@ -234,6 +239,15 @@ def test_forged(target: Target, name: str) -> None:
     some, why = FORGED[name]
 
     target.refuses(packed(some), why)
+
+
+def test_credentials_of_no_record() -> None:
+    """Each line of credentials is followed by a record: a small file does not keep a reader busy for long."""
+    manifest = archive.line(manifest_of(LOG, credentials=Protection(to="passphrase", count=1, key="")))
+    text = b"".join([manifest, *[archive.line(Credentials(b""))] * 2, *lines(archived(LOG))[1:]])
+
+    with pytest.raises(NoArchive, match="line 3 has credentials of no record"):
+        list(Reader(BytesIO(text)))
 
 
 EARLIER = BEGINNING - timedelta(days=1)

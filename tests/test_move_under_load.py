@@ -287,8 +287,7 @@ async def test_of_any_size(stage: Stage, capsys: pytest.CaptureFixture[str]) -> 
         print(f"\n{count:,} records in {took_s:.0f} s, frozen for {frozen_s * 1000:.0f} ms")  # noqa: T201
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize("kills", [2, 24])
+@pytest.mark.parametrize("kills", [2, pytest.param(24, marks=pytest.mark.torture)])
 async def test_kills(stage: Stage, kills: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever is killed when, the mover or either server, the move is gone on with, and everybody's word is kept."""
     seed, begun = SystemRandom().getrandbits(32), time.monotonic()
