@@ -60,6 +60,8 @@ async def test_erased(api: Api, owner: asyncpg.Connection, tenant: str, mitosis:
     assert await hashes(owner, tenant) == [True, False, False, False, False]
     assert (await verify(owner, tenant)).is_whole
     assert (await api.get(f"/admin/oauth/clients/{kept}")).status == 200
+    rebuilt = await mitosis("replay", "rebuild", "--tenant", tenant, "--check")
+    assert (rebuilt.status, rebuilt.err) == (0, "")
 
 
 async def test_once(api: Api, owner: asyncpg.Connection, tenant: str, mitosis: Mitosis) -> None:
