@@ -2,7 +2,7 @@ VENV := .venv
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test torture lint format clean
+.PHONY: help run test torture lint format clean bench
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: $(STAMP)-test ## run the tests against a PostgreSQL of their own
 
 torture: $(STAMP)-test ## run the long tests too: kills by the hundred
 	@$(VENV)/bin/python -m pytest -m torture
+
+bench: $(STAMP)-bench ## measure and write docs/benchmarks.md; QUICK=1 make bench takes two minutes and writes nothing
+	@$(VENV)/bin/python -m tests.bench $(if $(QUICK),--quick)
 
 lint: $(STAMP)-test $(STAMP)-lint ## ruff and mypy
 	$(VENV)/bin/ruff check .
