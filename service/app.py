@@ -25,6 +25,7 @@ from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
 from service.document import handlers as document
 from service.issuer import open_issuer
+from service.lookup import Lookup
 from service.reading import BODY_LIMIT
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
@@ -69,6 +70,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             doorbell = Doorbell(feeds, timeout_s=timeout_s)
             desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line, ring=doorbell.ring)
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
+            app[requests.LOOKUP] = lookup = Lookup(reads, timeout_s=timeout_s)
             usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
             app[authentication.AUTHENTICATOR] = Authenticator(
                 reads, timeout_s=timeout_s, hasher=hasher, usage=usage, key_sets=fetcher, remembered=Remembered()
@@ -83,6 +85,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
                 task.cancel()
             await asyncio.wait(background)
             await desk.close()
+            await lookup.close()
             await fetcher.close()
             await usage.close()
             hasher.close()

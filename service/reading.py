@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import FieldInfo
 
 from service.refusals import BodyTooLarge, BodyTooSlow, InvalidRequest, MalformedBody, UnsupportedMediaType
 from service.rules.validation import Violation
@@ -114,7 +116,7 @@ def _fields(value: dict[str, Any], kind: type[T], rules: Rules | None, *, strict
 
 def _read(value: dict[str, Any], kind: type[T], *, strict: bool) -> tuple[dict[str, Any], list[Violation]]:
     """The fields of *value* that fit *kind*, and what is wrong with the others."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields_of(kind)
     faults = [
         Violation(field=_path(name), message="is no field of this request", reference=_RULES)
         for name in list(value)[:_NAMED_FAULTS_LIMIT]
@@ -130,6 +132,11 @@ def _read(value: dict[str, Any], kind: type[T], *, strict: bool) -> tuple[dict[s
         elif field.required:
             faults.append(Violation(field=name, message="is required", reference=_RULES))
     return found, faults
+
+
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> dict[str, FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _mistyped_entries(name: str, value: Any) -> list[Violation]:  # noqa: ANN401 (whatever was sent)

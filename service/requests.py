@@ -22,6 +22,7 @@ from service.as_of import Moment, NoMoment, parse, reached
 from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
 from service.desk import Desk
+from service.lookup import Lookup
 from service.refusals import (
     ClientNotFound,
     InvalidRequest,
@@ -35,6 +36,7 @@ from service.rules.validation import Violation
 
 DESK = web.AppKey("desk", Desk)
 HASHER = web.AppKey("hasher", Hasher)
+LOOKUP = web.AppKey("lookup", Lookup)
 READS = web.AppKey("reads", asyncpg.Pool)
 TIMEOUT_S = web.AppKey("timeout_s", float)
 
@@ -96,9 +98,7 @@ async def load(request: web.Request, client_id: str, limit_s: float) -> Client:
         ClientNotFound: there is none, or it was deleted.
         DatabaseAway: the database did not answer within *limit_s*.
     """
-    key = (request[CALLER].tenant_id, client_id)
-    async with borrowed(request.app[READS], limit_s) as connection:
-        client = (await table.load(connection, [key])).get(key)
+    client = await request.app[LOOKUP].find(request[CALLER].tenant_id, client_id, limit_s=limit_s)
     if client is None or client.deleted_at is not None:
         raise ClientNotFound
     return client

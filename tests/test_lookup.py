@@ -1,0 +1,120 @@
+"""Clients by id: who asks while a statement is on its way shares the next one, and gets what was committed by then."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events.errors import DatabaseAway
+from events.log import Conn
+from projections import clients
+from projections.clients import Client
+from service.embedded import Embedded
+from service.lookup import Lookup
+from tests.planting import plant
+
+Key = tuple[str, str]
+
+
+@pytest.fixture
+async def pool(postgres: Embedded) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(postgres.url("mitosis_service"), min_size=0, max_size=5) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def lookup(pool: asyncpg.Pool) -> AsyncIterator[Lookup]:
+    lookup = Lookup(pool, timeout_s=5)
+    yield lookup
+    await lookup.close()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[set[Key]]:
+    """What each statement asked for."""
+    seen, load = list[set[Key]](), clients.load
+
+    async def counted(conn: Conn, keys: Iterable[Key]) -> dict[Key, Client]:
+        seen.append(set(keys))
+        return await load(conn, seen[-1])
+
+    monkeypatch.setattr(clients, "load", counted)
+    return seen
+
+
+async def test_together(owner: asyncpg.Connection, lookup: Lookup, statements: list[set[Key]], tenant: str) -> None:
+    """A hundred who ask at once need three statements at most: one for the first, one each for all the others."""
+    planted = [await plant(owner, tenant) for _ in range(10)]
+
+    found = await asyncio.gather(
+        *(lookup.find(tenant, planted[number % 10].client_id, limit_s=5) for number in range(100))
+    )
+
+    assert found == planted * 10
+    assert len(statements) <= 3
+
+
+async def test_of_the_tenant_alone(
+    owner: asyncpg.Connection, lookup: Lookup, statements: list[set[Key]], tenant: str
+) -> None:
+    """In one statement as in several, nobody is given another tenant's client."""
+    mine, theirs = await plant(owner, tenant), await plant(owner, f"{tenant}-other")
+
+    def asked(tenant_id: str, client: Client) -> Any:
+        return lookup.find(tenant_id, client.client_id, limit_s=5)
+
+    found = await asyncio.gather(
+        *(asked(tenant, mine), asked(tenant, theirs), asked(f"{tenant}-other", mine), asked(f"{tenant}-other", theirs)),
+        lookup.find(tenant, "app-never", limit_s=5),
+    )
+
+    assert list(found) == [mine, None, None, theirs, None]
+    assert max(len(keys) for keys in statements) > 1
+
+
+async def test_as_it_was_committed(owner: asyncpg.Connection, lookup: Lookup, tenant: str) -> None:
+    """What was committed before somebody asks is found, however many statements are on their way."""
+    for _ in range(20):
+        others = [asyncio.create_task(lookup.find(tenant, "app-never", limit_s=5)) for _ in range(3)]
+        await asyncio.sleep(0)
+        client = await plant(owner, tenant)
+        assert await lookup.find(tenant, client.client_id, limit_s=5) == client
+        await asyncio.gather(*others)
+
+
+async def test_a_database_that_does_not_answer(
+    owner: asyncpg.Connection, pool: asyncpg.Pool, lookup: Lookup, tenant: str
+) -> None:
+    """Each waits for no longer than he has said, and who asks later is answered when it is back."""
+    client = await plant(owner, tenant)
+    held = [await pool.acquire() for _ in range(5)]
+
+    asked = [lookup.find(tenant, client.client_id, limit_s=0.1) for _ in range(3)]
+    assert all(isinstance(error, DatabaseAway) for error in await asyncio.gather(*asked, return_exceptions=True))
+    for connection in held:
+        await pool.release(connection)
+
+    assert await lookup.find(tenant, client.client_id, limit_s=5) == client
+
+
+async def test_a_statement_that_fails(
+    lookup: Lookup, tenant: str, monkeypatch: pytest.MonkeyPatch, owner: asyncpg.Connection
+) -> None:
+    """It fails for all who shared it, and for nobody else; who gave up meanwhile is in nobody's way."""
+    client = await plant(owner, tenant)
+
+    async def failing(_conn: Conn, _keys: Iterable[Key]) -> dict[Key, Client]:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(clients, "load", failing)
+        asked = [asyncio.create_task(lookup.find(tenant, client.client_id, limit_s=5)) for _ in range(5)]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert all(isinstance(outcome, DatabaseAway) for outcome in outcomes[1:])
+    assert await lookup.find(tenant, client.client_id, limit_s=5) == client
