@@ -10,6 +10,7 @@ from events.doorbell import Doorbell
 from events.feed import Feed
 from service import client_secrets, clients, health, idempotency, requests, routes
 from service.access import labelled, observed
+from service.ahead import Ahead
 from service.audit import logs, proof, stream
 from service.audit.followers import Followers
 from service.audit.heads import HeadSigner
@@ -70,6 +71,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             doorbell = Doorbell(feeds, timeout_s=timeout_s)
             desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line, ring=doorbell.ring)
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
+            app[requests.AHEAD] = ahead = Ahead(hasher, limit=config.credentials_ready)
             app[requests.LOOKUP] = lookup = Lookup(reads, timeout_s=timeout_s)
             usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
             app[authentication.AUTHENTICATOR] = Authenticator(
@@ -78,7 +80,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             app[stream.FEED] = feed = Feed(feeds, doorbell, timeout_s=timeout_s)
             background = [
                 asyncio.create_task(work)
-                for work in (sweep_now_and_then(reads, timeout_s=timeout_s), doorbell.run(), feed.run())
+                for work in (sweep_now_and_then(reads, timeout_s=timeout_s), doorbell.run(), feed.run(), ahead.run())
             ]
             yield
             for task in background:

@@ -47,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     argon2_time_cost: int = 2
     argon2_parallelism: int = 1
     hash_line: int = 256
+    credentials_ready: int = 32
     desk_line: int = 4096
     followers: int = 1000
 
@@ -73,7 +74,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
 _VARIABLES = {
     "PORT" if key == "port" else f"MITOSIS_{key.removesuffix('_s').upper()}": key for key in Config.__struct_fields__
 }
-_LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0}
+_LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0, "credentials_ready": 0}
 
 
 def _value(name: str, key: str, text: str) -> object:

@@ -1,8 +1,10 @@
 """Credentials: mint a secret, hash it, check one against its hash."""
 
 import asyncio
+import os
 import secrets
 import string
+import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +46,8 @@ class Hasher:
     argon2id in threads of its own (the library lets go of the interpreter's lock while it works).
 
     At most `threads` hashes run at once and at most `line_limit` wait; one more is refused rather than queued, so that
-    callers who ask for credentials cannot make a line that nobody leaves in time.
+    callers who ask for credentials cannot make a line that nobody leaves in time. Besides these, one thread of the
+    lowest priority makes what nobody has asked for yet.
     """
 
     def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int, line_limit: int) -> None:
@@ -54,6 +57,9 @@ class Hasher:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._limit = threads + line_limit
         self._taken = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._spare = ThreadPoolExecutor(1, thread_name_prefix="argon2-spare", initializer=_give_way)
         self._dummy = self._argon2.hash(new_secret())
 
     async def mint(self) -> Credential:
@@ -65,6 +71,14 @@ class Hasher:
         """
         secret = new_secret()
         return Credential(secret, await self._in_line(self._argon2.hash, secret))
+
+    async def mint_when_idle(self) -> Credential:
+        """A new credential for nobody yet: it is begun when no hash runs or waits, and gives way to all other work."""
+        await self._idle.wait()
+        secret = new_secret()
+        return Credential(
+            secret, await asyncio.get_running_loop().run_in_executor(self._spare, self._argon2.hash, secret)
+        )
 
     async def verify(self, sealed: str | None, secret: str) -> bool:
         """
@@ -88,6 +102,7 @@ class Hasher:
         if self._taken >= self._limit:
             raise TooManyHashes(headers={"Retry-After": str(RETRY_AFTER_S)})
         self._taken += 1
+        self._idle.clear()
         done = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         # a caller who gives up does not stop the thread: the place is free when the work is done, not before
         done.add_done_callback(self._leave)
@@ -95,12 +110,20 @@ class Hasher:
 
     def _leave(self, work: "asyncio.Future[T]") -> None:
         self._taken -= 1
+        if not self._taken:
+            self._idle.set()
         if not work.cancelled():
             work.exception()
 
     def close(self) -> None:
         """Let the hashes that run finish and start no other."""
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._spare):
+            threads.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Let this thread have what no other wants (Linux counts a thread's priority by its id)."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def new_secret() -> str:

@@ -18,6 +18,7 @@ from projections import clients as table
 from projections import history
 from projections.clients import Client
 from service import fields
+from service.ahead import Ahead
 from service.as_of import Moment, NoMoment, parse, reached
 from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
@@ -34,6 +35,7 @@ from service.refusals import (
 from service.routes import CALLER, QUERY, REQUEST_ID
 from service.rules.validation import Violation
 
+AHEAD = web.AppKey("ahead", Ahead)
 DESK = web.AppKey("desk", Desk)
 HASHER = web.AppKey("hasher", Hasher)
 LOOKUP = web.AppKey("lookup", Lookup)
@@ -150,7 +152,7 @@ async def mint(request: web.Request) -> Credential:
     Raises:
         TooManyHashes
     """
-    return await request.app[HASHER].mint()
+    return await request.app[AHEAD].mint()
 
 
 def sealed(credential: Credential) -> SealedSecret:

@@ -172,7 +172,7 @@ async def test_who_gives_up_is_counted(hasher: Hasher, hashing: Hashing) -> None
 @pytest.fixture
 async def narrow(config: Config, tenant: str) -> AsyncIterator[Api]:
     """A service in which nobody waits for a hash."""
-    server = TestServer(build(msgspec.structs.replace(config, hash_line=0)))
+    server = TestServer(build(msgspec.structs.replace(config, hash_line=0, credentials_ready=0)))
     async with server, ClientSession() as session:
         yield Api(session, str(server.make_url("")).rstrip("/"), server.app[TOKENS], {}).as_role("admin", tenant)
 
