@@ -33,7 +33,12 @@ update clients set state = (state::jsonb - 'updated_at')::json, name_folded = 'n
 where tenant_id = $1 and client_id ~ '^app-[0-9]*[13579]$'
 """
 Work = Callable[[Conn, str, Note], Awaitable[Outcome]]
-_COMMAND = "import sys; from service.cli import main; print('ready', flush=True); raise SystemExit(main(sys.argv[1:]))"
+_COMMAND = """
+import sys
+from service.cli import main, replay
+print("ready", flush=True)
+raise SystemExit(main(sys.argv[1:]))
+"""
 
 
 async def begun(postgres: Embedded, *arguments: str) -> Process:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, NamedTuple, get_args
 
@@ -17,7 +18,7 @@ from events.record import Happening
 from service.audit import cursor
 from service.audit.followers import CutOff, Followers, bound, require_presence, send
 from service.audit.readers import CursorOverflow, Reader, reading
-from service.bearer import READERS, TENANT_ID, reach
+from service.bearer import ALL, READERS, TENANT_ID, reach
 from service.refusals import InvalidRequest, LogShorter, MalformedRequest, TooManyFollowers, TooManyTenants
 from service.requests import asked
 from service.routes import CALLER, Route
@@ -33,6 +34,7 @@ TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(Happening))
 HEARTBEAT_S = 15.0
 _PRESENT_S = 1.0  # so often it is looked whether the follower is still there
 _RETRY_S = 1.0  # between two questions to a database that is away
+_SHARED = 64  # pieces, of 64 KiB each or one record, whose frames are kept for other followers
 _AT_ONCE = 10  # frames, before others have their turn
 _PAGE_BYTES = 1024 * 1024
 _LOOKED_AT_LIMIT = 10_000  # records for one page
@@ -184,14 +186,27 @@ async def _follow(request: web.Request, wanted: _Wanted, reader: Reader) -> web.
 
 
 async def _frames(wanted: _Wanted, reader: Reader, found: Sequence[Told]) -> bytes:
+    if found and wanted.tenant_id != ALL and not wanted.types:
+        reader.passed(found[-1])
+        return _shared(tuple(found))
     frames = []
     for number, one in enumerate(found, 1):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)  # the id of a reader of many tenants takes a while to write
         reader.passed(one)
         if wanted.has(one):
-            frames.append(b"id: %b\nevent: %b\ndata: %b\n\n" % (reader.id.encode(), one.type.encode(), one.event))
+            frames.append(_frame(reader.id, one))
     return b"".join(frames)
+
+
+@lru_cache(maxsize=_SHARED)
+def _shared(found: tuple[Told, ...]) -> bytes:
+    """The frames of some records of one tenant: the same for all who follow it, so they are written once."""
+    return b"".join(_frame(str(one.position), one) for one in found)
+
+
+def _frame(place: str, one: Told) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (place.encode(), one.type.encode(), one.event)
 
 
 async def _more(reader: Reader, wait_s: float) -> Sequence[Told]:

@@ -2,11 +2,24 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from events.errors import MitosisError
-from service.cli import audit, clients, consumers, db, relay, replay, serving, tenant
 from service.cli.parser import Parser
 from service.cli.printing import plain
+
+# each command's module, in the order of the help
+_MODULES = {
+    "serve": "serving",
+    "token": "serving",
+    "audit": "audit",
+    "consumers": "consumers",
+    "relay": "relay",
+    "clients": "clients",
+    "tenant": "tenant",
+    "replay": "replay",
+    "db": "db",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     That is 0, 1 for what went wrong, 2 for a command that was not understood, 130 for one that was interrupted, or what
     else a command says of itself.
     """
-    parsed = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
+        parsed = _parser(words[0] if words else "").parse_args(words)
         return int(parsed.run(parsed) or 0)
     except MitosisError as error:
         sys.stderr.write(f"mitosis: {plain(str(error))}\n")
@@ -33,9 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> Parser:
+def _parser(command: str) -> Parser:
+    """What understands *command*, or any where there is none of that name: half of a second goes into all modules."""
     parser = Parser(prog="mitosis", description="An event-sourced, multi-tenant registry of OAuth clients.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serving, audit, consumers, relay, clients, tenant, replay, db):
-        module.add(commands)
+    wanted = [_MODULES[command]] if command in _MODULES else dict.fromkeys(_MODULES.values())
+    for name in wanted:
+        import_module(f"service.cli.{name}").add(commands)
     return parser
