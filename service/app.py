@@ -1,7 +1,6 @@
 """The composition root: from a configuration to the application. Nothing in it but this opens a pool."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -19,7 +18,7 @@ from service.authentication.fetching import KeySets
 from service.authentication.remembered import Remembered
 from service.authentication.usage import Usage
 from service.bearer import Tokens
-from service.config import Config
+from service.config import Config, cores
 from service.credentials import Hasher
 from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
@@ -31,6 +30,11 @@ from service.signing import load_key
 from service.sweeping import sweep_now_and_then
 
 FEED_POOL_SIZE = 5  # the doorbell's line, what is new for all, and the rest for those who are behind
+
+
+def sessions(config: Config) -> int:
+    """How many sessions with the database all workers have at most."""
+    return config.workers * (config.pool_size + POOL_SIZE + FEED_POOL_SIZE)
 
 
 def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
@@ -56,7 +60,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             time_cost=config.argon2_time_cost,
             memory_kib=config.argon2_memory_kib,
             parallelism=config.argon2_parallelism,
-            threads=len(os.sched_getaffinity(0)),
+            threads=max(cores() // config.workers, 1),
             line_limit=config.hash_line,
         )
         async with (

@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """What a service in *home* starts with, and nothing of ours."""
-    cheap = {"MITOSIS_ARGON2_MEMORY_KIB": "8", "MITOSIS_ARGON2_TIME_COST": "1"}
+    cheap = {"MITOSIS_ARGON2_MEMORY_KIB": "8", "MITOSIS_ARGON2_TIME_COST": "1", "MITOSIS_WORKERS": "1"}
     return {"PATH": os.defpath, "MITOSIS_HOME": str(home), "PORT": "0", **cheap, **settings}
 
 

@@ -1,0 +1,46 @@
+"""What the process that was started and its workers say to one another: JSON, a line each, on a pair of sockets."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from service.config import Config
+
+LONGEST_BYTES = 16 * 1024 * 1024  # of a line
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The first line to a worker: what it serves, and the descriptors of the sockets that it inherited for that."""
+
+    config: Config
+    sockets: list[int]
+
+
+class Serving(msgspec.Struct, frozen=True, tag=True):
+    """The worker accepts requests."""
+
+
+class Cannot(msgspec.Struct, frozen=True, tag=True):
+    """The worker cannot start, and ends."""
+
+    reason: str
+
+
+def encode(said: msgspec.Struct) -> bytes:
+    """*said* as a line."""
+    return msgspec.json.encode(said, enc_hook=str) + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """What a worker is told to do."""
+    return msgspec.json.decode(line, type=Order, dec_hook=_path)
+
+
+def _path(kind: type, text: Any) -> Path:  # noqa: ANN401 (what the line had there)
+    if kind is not Path:
+        raise NotImplementedError(kind)
+    return Path(text)
+
+
+decode_word = msgspec.json.Decoder(Serving | Cannot).decode
