@@ -11,10 +11,17 @@ LONGEST_BYTES = 16 * 1024 * 1024  # of a line
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The first line to a worker: what it serves, and the descriptors of the sockets that it inherited for that."""
+    """
+    The first line to a worker: what it serves, and which one it is.
+
+    `sockets` are the descriptors of those that it listens on, `shares` is that of `service.serving.sharing`; both it
+    inherited.
+    """
 
     config: Config
     sockets: list[int]
+    shares: int
+    number: int
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):

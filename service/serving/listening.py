@@ -1,4 +1,4 @@
-"""The sockets that are listened on: bound once, before anybody accepts on them."""
+"""The sockets that are listened on, before anybody accepts on them and whoever does."""
 
 import asyncio
 import socket
@@ -7,26 +7,29 @@ from contextlib import ExitStack, asynccontextmanager
 
 from service.serving import CannotServe
 
+BACKLOG = 128  # connections that may wait to be accepted
+
 
 @asynccontextmanager
 async def bound(host: str, port: int) -> AsyncIterator[list[socket.socket]]:
     """
-    Sockets on *port*, or on any that is free where it is 0: one for each address that *host* has.
+    Sockets that listen on *port*, or on any that is free where it is 0: one for each address that *host* has.
 
-    Whoever serves listens on them, so nobody can connect until somebody does.
+    Whoever connects waits until somebody accepts; that may be a moment, while workers start or one is replaced.
 
     Raises:
         CannotServe: the address cannot be listened on.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CannotServe(f"{host}:{port} cannot be listened on: {reason}") from error
     with ExitStack() as stack:
-        sockets = [stack.enter_context(each.dup()) for each in server.sockets]
-        server.close()
+        try:
+            made = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+            sockets = [stack.enter_context(each.dup()) for each in made.sockets]
+            made.close()
+            for each in sockets:
+                each.listen(BACKLOG)  # only now a port is ours: others may have bound it too
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CannotServe(f"{host}:{port} cannot be listened on: {reason}") from error
         yield sockets
 
 

@@ -9,7 +9,8 @@ import socket
 from events.errors import MitosisError
 from service import logs
 from service.serving import line
-from service.serving.accepting import accepting
+from service.serving.accepting import Place, accepting
+from service.serving.sharing import Shares
 
 _logger = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ async def _work(parent: socket.socket) -> int:
     if not (first := await reader.readline()):
         return 1  # who started this is gone already
     order = line.decode_order(first)
+    sockets = [socket.socket(fileno=each) for each in order.sockets]
     try:
-        async with accepting(order.config, [socket.socket(fileno=each) for each in order.sockets]):
+        async with accepting(order.config, sockets, Place(order.number, Shares(order.shares))):
             watching = asyncio.create_task(_watch(reader))  # it goes on while what is in flight is answered
             writer.write(line.encode(line.Serving()))
             await stop.wait()

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from service.config import Config
 from service.serving import CannotServe, line
 from service.serving.accepting import ANSWER_S
+from service.serving.sharing import Shares
 
 _MAIN = "import sys; sys.path[:] = sys.argv[1:]; from service.serving.worker import main; main()"
 _START_S = 60.0
@@ -51,6 +52,7 @@ class Workers:
     def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
         self._config = config
         self._sockets = sockets
+        self._shares = Shares.of(config.workers)
         self._alive: set[_Worker] = set()
         self._keeping: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
@@ -63,7 +65,7 @@ class Workers:
             CannotServe: one of them ended instead, or hangs.
         """
         first = [asyncio.get_running_loop().create_future() for _ in range(self._config.workers)]
-        self._keeping = [asyncio.create_task(self._keep(each)) for each in first]
+        self._keeping = [asyncio.create_task(self._keep(number, each)) for number, each in enumerate(first)]
         try:
             async with asyncio.timeout(_START_S):
                 await asyncio.gather(*first)
@@ -82,18 +84,19 @@ class Workers:
             worker.kill()
         await asyncio.gather(*self._keeping)
 
-    async def _keep(self, first: "asyncio.Future[None]") -> None:
-        """Have one worker, and another one whenever it dies. *first* is for how the first one started."""
+    async def _keep(self, number: int, first: "asyncio.Future[None]") -> None:
+        """Have a worker *number*, and another one whenever it dies. *first* is for how the first one started."""
         clock = asyncio.get_running_loop().time
         pause_s = _PAUSE_S
         while not self._ending.is_set():
             began = clock()
             try:
-                worker = await _start(self._config, self._sockets)
+                worker = await self._started(number)
             except OSError as error:  # there are too many processes, or no memory
                 why = error.strerror or str(error)
             else:
                 why = await self._attend(worker, first)
+                self._shares.leave(number)
             if self._ending.is_set():
                 break
             if not first.done():
@@ -105,6 +108,26 @@ class Workers:
             _logger.error("worker_ended", extra={"reason": why, "replaced_in_s": round(wait_s, 3)})
             await self._rest(wait_s)
         first.cancel()
+
+    async def _started(self, number: int) -> "_Worker":
+        """A new worker, which was told what to do."""
+        sockets = [each.fileno() for each in self._sockets]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-c", _MAIN, *sys.path),
+                    stdin=theirs.fileno(),
+                    stdout=DEVNULL,
+                    pass_fds=[*sockets, self._shares.descriptor],
+                    start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which stops them in order
+                )
+            except BaseException:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=line.LONGEST_BYTES)
+        writer.write(line.encode(line.Order(self._config, sockets, self._shares.descriptor, number)))
+        return _Worker(process, reader, writer)
 
     async def _attend(self, worker: "_Worker", first: "asyncio.Future[None]") -> str:
         """Until *worker* ends; returns why it did."""
@@ -166,22 +189,3 @@ class _Worker:
         """End it."""
         if self._process.returncode is None:
             self._process.kill()
-
-
-async def _start(config: Config, sockets: Sequence[socket.socket]) -> _Worker:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-c", _MAIN, *sys.path),
-                stdin=theirs.fileno(),
-                stdout=DEVNULL,
-                pass_fds=[each.fileno() for each in sockets],
-                start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which stops them in order
-            )
-        except BaseException:
-            ours.close()
-            raise
-    reader, writer = await asyncio.open_unix_connection(sock=ours, limit=line.LONGEST_BYTES)
-    writer.write(line.encode(line.Order(config, [each.fileno() for each in sockets])))
-    return _Worker(process, reader, writer)
