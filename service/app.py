@@ -25,6 +25,8 @@ from service.desk import PATIENCE_S, POOL_SIZE, Desk
 from service.document import handlers as document
 from service.issuer import open_issuer
 from service.lookup import Lookup
+from service.metrics.instruments import INSTRUMENTS, Instruments
+from service.metrics.state import STATE, State
 from service.reading import BODY_LIMIT
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
@@ -48,6 +50,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
     """
     app = web.Application(middlewares=[observed], client_max_size=BODY_LIMIT)
     key = load_key(config.key_file)
+    app[INSTRUMENTS] = Instruments()
     app[requests.TIMEOUT_S] = config.database_timeout_s
     app[client_secrets.GRACE_S] = config.rotation_grace_s
     app[idempotency.TTL_S], app[idempotency.RUNNING] = config.idempotency_ttl_s, set()
@@ -72,13 +75,20 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             app[routes.TOKENS] = Tokens(key, config.audience, issuer)
             # a quarter is for what a handler looks up before
             doorbell = Doorbell(feeds, timeout_s=timeout_s)
-            desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line, ring=doorbell.ring)
+            desk = Desk(
+                writes,
+                timeout_s=timeout_s * 3 / 4,
+                line_limit=config.desk_line,
+                ring=doorbell.ring,
+                turned=app[INSTRUMENTS].turned,
+            )
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
             app[requests.LOOKUP] = lookup = Lookup(reads, timeout_s=timeout_s)
             usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
             app[authentication.AUTHENTICATOR] = Authenticator(
                 reads, timeout_s=timeout_s, hasher=hasher, usage=usage, key_sets=fetcher, remembered=Remembered()
             )
+            app[STATE] = State(desk, hasher, followers, {"reads": reads, "writes": writes, "feeds": feeds})
             app[stream.FEED] = feed = Feed(feeds, doorbell, timeout_s=timeout_s)
             background = [
                 asyncio.create_task(work)

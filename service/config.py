@@ -43,6 +43,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = msgspec.field(default_factory=cores)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     base_path: str = ""
     signing_key_file: Path | None = None
     audience: str = "mitosis"
@@ -80,15 +82,15 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
 _VARIABLES = {
     "PORT" if key == "port" else f"MITOSIS_{key.removesuffix('_s').upper()}": key for key in Config.__struct_fields__
 }
-_LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0}
-_MOST = {"port": 65535, "workers": 256}
+_LEAST = {"port": 0, "metrics_port": 0, "argon2_memory_kib": 8, "hash_line": 0}
+_MOST = {"port": 65535, "metrics_port": 65535, "workers": 256}
 
 
 def _value(name: str, key: str, text: str) -> object:
     if key.endswith("_s"):
         return seconds(text, name)
     kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
-    if kind is int:
+    if kind in {int, int | None}:
         least, most = _LEAST.get(key, 1), _MOST.get(key, 2**31 - 1)
         if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
             raise ConfigError(f"{name} must be a whole number from {least} to {most}, not {text!r}")

@@ -2,8 +2,11 @@
 
 import asyncio
 import signal
+import socket
 import sys
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 
@@ -11,6 +14,8 @@ from service import demo, embedded, home, logs
 from service.app import sessions
 from service.bearer import Tokens
 from service.config import Config
+from service.metrics.measuring import measured
+from service.metrics.site import Measure, exposed
 from service.serving.accepting import accepting
 from service.serving.listening import address, bound
 from service.serving.preparing import prepare
@@ -58,15 +63,34 @@ async def _serve(config: Config, *, is_ours: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     has_demo = await prepare(config, is_ours=is_ours)
-    async with bound(config.host, config.port) as sockets:
-        base = address(sockets)
-        async with accepting(config, sockets) if config.workers == 1 else working(config, sockets):
-            _greet(base, config, has_demo=has_demo)
-            await stop.wait()
+    async with AsyncExitStack() as stack:
+        sockets = await stack.enter_async_context(bound(config.host, config.port))
+        base, metrics = address(sockets), None
+        if config.metrics_port is not None:
+            asked_on = await stack.enter_async_context(bound(config.metrics_host, config.metrics_port))
+            metrics = f"{address(asked_on)}/metrics"
+        measure = await stack.enter_async_context(_served(config, sockets))
+        if metrics is not None:
+            await stack.enter_async_context(exposed(measure, asked_on))
+        _greet(base, metrics, config, has_demo=has_demo)
+        await stop.wait()
 
 
-def _greet(base: str, config: Config, *, has_demo: bool) -> None:
+@asynccontextmanager
+async def _served(config: Config, sockets: list[socket.socket]) -> AsyncIterator[Measure]:
+    """Served by this process or by workers, until the end; what is said of all that is for the metrics."""
+    if config.workers == 1:
+        async with accepting(config, sockets) as app:
+            yield partial(measured, app, ask_database=True)
+    else:
+        async with working(config, sockets) as workers:
+            yield workers.measured
+
+
+def _greet(base: str, metrics: str | None, config: Config, *, has_demo: bool) -> None:
     lines = [f"Mitosis serves {base} (documentation: {base}/docs)"]
+    if metrics is not None:
+        lines += [f"Metrics: {metrics}"]
     if has_demo:
         tokens = Tokens(load_key(config.key_file), config.audience)
         token = tokens.issue(subject="ops@demo", tenant_id=demo.TENANT_ID, role="admin", ttl_s=_DEMO_TOKEN_S)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.config import Config
+from service.metrics.families import Family
 
 LONGEST_BYTES = 16 * 1024 * 1024  # of a line
 
@@ -26,6 +27,20 @@ class Order(msgspec.Struct, frozen=True):
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
     """The worker accepts requests."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Every further line to a worker: it is asked for its metrics. `number` is for telling a late answer."""
+
+    number: int
+    ask_database: bool
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """The answer to the question of that number."""
+
+    number: int
+    families: list[Family]
 
 
 class Cannot(msgspec.Struct, frozen=True, tag=True):
@@ -50,4 +65,7 @@ def _path(kind: type, text: Any) -> Path:  # noqa: ANN401 (what the line had the
     return Path(text)
 
 
-decode_word = msgspec.json.Decoder(Serving | Cannot).decode
+Word = Serving | Cannot | Measured
+
+decode_question = msgspec.json.Decoder(Question).decode
+decode_word = msgspec.json.Decoder(Word).decode

@@ -5,9 +5,13 @@ import logging
 import os
 import signal
 import socket
+from contextlib import suppress
+
+from aiohttp import web
 
 from events.errors import MitosisError
 from service import logs
+from service.metrics.measuring import measured
 from service.serving import line
 from service.serving.accepting import Place, accepting
 from service.serving.sharing import Shares
@@ -30,11 +34,11 @@ async def _work(parent: socket.socket) -> int:
     order = line.decode_order(first)
     sockets = [socket.socket(fileno=each) for each in order.sockets]
     try:
-        async with accepting(order.config, sockets, Place(order.number, Shares(order.shares))):
-            watching = asyncio.create_task(_watch(reader))  # it goes on while what is in flight is answered
+        async with accepting(order.config, sockets, Place(order.number, Shares(order.shares))) as app:
+            attending = asyncio.create_task(_attend(app, reader, writer))  # while what is in flight is answered, too
             writer.write(line.encode(line.Serving()))
             await stop.wait()
-        watching.cancel()
+        attending.cancel()
     except MitosisError as error:
         writer.write(line.encode(line.Cannot(str(error))))
         await writer.drain()
@@ -45,12 +49,20 @@ async def _work(parent: socket.socket) -> int:
     return 0
 
 
-async def _watch(reader: asyncio.StreamReader) -> None:
+async def _attend(app: web.Application, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """
-    End this process at once when the one that started it is gone.
+    Answer the questions of the process that started this one, and end at once when it is gone.
 
-    As if it had been killed too: whoever starts the service again must find nobody on its port, its home or its
+    As if this one had been killed too: whoever starts the service again must find nobody on its port, its home or its
     PostgreSQL, and a caller who was not answered knows as much as after any crash.
     """
-    await reader.read()
+    with suppress(ConnectionError):
+        while asked := await reader.readline():
+            question = line.decode_question(asked)
+            try:
+                found = await measured(app, ask_database=question.ask_database)
+            except Exception:
+                _logger.exception("not_measured")
+            else:
+                writer.write(line.encode(line.Measured(question.number, found)))
     os._exit(1)

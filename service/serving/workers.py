@@ -14,8 +14,13 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
+
+from prometheus_client import ProcessCollector
 
 from service.config import Config
+from service.metrics.families import Family, counter, families, gauge, lasting, merged
+from service.metrics.measuring import DATABASE_S
 from service.serving import CannotServe, line
 from service.serving.accepting import ANSWER_S
 from service.serving.sharing import Shares
@@ -23,6 +28,7 @@ from service.serving.sharing import Shares
 _MAIN = "import sys; sys.path[:] = sys.argv[1:]; from service.serving.worker import main; main()"
 _START_S = 60.0
 _LATE_S = ANSWER_S + 15  # the database and the hashes have their own limits, within which a worker ends
+_MEASURED_S = DATABASE_S + 1  # for all of them together
 _PAUSE_S = 1.0  # between the starts of a worker and of the one that replaces it
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0  # who lived so long did not die of starting
@@ -54,6 +60,9 @@ class Workers:
         self._sockets = sockets
         self._shares = Shares.of(config.workers)
         self._alive: set[_Worker] = set()
+        self._counted: list[Family] = []  # by those that are gone
+        self._replaced = 0
+        self._questions = count()
         self._keeping: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
 
@@ -84,6 +93,30 @@ class Workers:
             worker.kill()
         await asyncio.gather(*self._keeping)
 
+    async def measured(self) -> list[Family]:
+        """
+        What all of them have to say, as if they were one.
+
+        What a worker had counted until it was last asked stays counted when it is gone. One that does not answer in
+        time counts as it did the last time, and is not among those that serve.
+        """
+        number = next(self._questions)
+        serving = [worker for worker in self._alive if worker.is_serving]
+        answers = [
+            worker.ask(line.Question(number, ask_database=worker is serving[0]))  # one for all
+            for worker in serving
+        ]
+        if answers:
+            await asyncio.wait(answers, timeout=_MEASURED_S)
+        here = [worker.measured for worker in self._alive if worker.answered == number]
+        late = [lasting(worker.measured) for worker in self._alive if worker.answered != number]
+        ours = [
+            *families(ProcessCollector(registry=None).collect()),
+            gauge("mitosis_workers", "Workers that serve.", len(here)),
+            counter("mitosis_workers_replaced", "Workers that ended and were replaced.", self._replaced),
+        ]
+        return merged([*here, *late, self._counted, ours])
+
     async def _keep(self, number: int, first: "asyncio.Future[None]") -> None:
         """Have a worker *number*, and another one whenever it dies. *first* is for how the first one started."""
         clock = asyncio.get_running_loop().time
@@ -104,6 +137,7 @@ class Workers:
                 return
             lived_s = clock() - began
             pause_s = _PAUSE_S if lived_s > _STEADY_S else min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._replaced += 1
             wait_s = max(pause_s - lived_s, 0)
             _logger.error("worker_ended", extra={"reason": why, "replaced_in_s": round(wait_s, 3)})
             await self._rest(wait_s)
@@ -137,14 +171,20 @@ class Workers:
                 worker.terminate()
             why = None
             while (said := await worker.word()) is not None:
-                if isinstance(said, line.Cannot):
-                    why = said.reason
-                elif not first.done():
-                    first.set_result(None)
+                match said:
+                    case line.Cannot():
+                        why = said.reason
+                    case line.Serving():
+                        worker.is_serving = True
+                        if not first.done():
+                            first.set_result(None)
+                    case line.Measured():
+                        worker.told(said)
             status = await worker.end()
             return why or f"worker {worker.pid} ended with status {status}"
         finally:
             self._alive.discard(worker)
+            self._counted = merged([self._counted, lasting(worker.measured)])
 
     async def _rest(self, wait_s: float) -> None:
         try:
@@ -158,6 +198,10 @@ class _Worker:
     """One of them, and the line to it."""
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.is_serving = False
+        self.measured: list[Family] = []  # as it told the last time
+        self.answered: int | None = None  # which question that was
+        self._asked: asyncio.Future[None] | None = None
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -167,7 +211,20 @@ class _Worker:
         """Its process id."""
         return self._process.pid
 
-    async def word(self) -> line.Serving | line.Cannot | None:
+    def ask(self, question: line.Question) -> "asyncio.Future[None]":
+        """Ask for its metrics; what is returned is done when they are here, or never will be."""
+        self._writer.write(line.encode(question))
+        self._asked = asyncio.get_running_loop().create_future()
+        return self._asked
+
+    def told(self, measured: line.Measured | None) -> None:
+        """It answered, perhaps what it was asked before, or is gone."""
+        if measured is not None:
+            self.measured, self.answered = measured.families, measured.number
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+
+    async def word(self) -> line.Word | None:
         """What it says next; None when it has ended."""
         try:
             said = await self._reader.readline()
@@ -177,6 +234,7 @@ class _Worker:
 
     async def end(self) -> int:
         """Its exit status, once it has one."""
+        self.told(None)
         self._writer.close()
         return await self._process.wait()
 
