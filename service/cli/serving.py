@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
         "serve",
         help="serve the HTTP API",
         description="Serve the HTTP API, on a PostgreSQL of its own unless MITOSIS_DATABASE_URL names another. "
+        "With MITOSIS_METRICS_PORT it answers Prometheus on that port, at /metrics. "
         "All further configuration is in the environment; the README lists it.",
     )
     serving.add_argument("--host", help="the address to listen on (MITOSIS_HOST, 127.0.0.1)")
