@@ -23,7 +23,7 @@ from service.serving.workers import working
 from service.signing import load_key
 
 _DEMO_TOKEN_S = 12 * 3600
-_OTHER_SESSIONS = 50  # of the embedded PostgreSQL: for commands, consumers and those who look into it
+_OTHER_SESSIONS = 80  # of the embedded PostgreSQL: for commands, consumers and those who look into it
 
 
 def run(config: Config) -> None:

@@ -43,22 +43,28 @@ class Shares:
         """Be worker *number*: take connections from *listened_on* to *server* until cancelled, and close it."""
         with listened_on:
             listened_on.setblocking(False)
-            self._counts[number] = 0
-            while True:
-                await _readable(listened_on)
-                self._counts[number] = len(server.connections)
-                if self._counts[number] > min(self._counts):
-                    await asyncio.sleep(_STEP_BACK_S)
-                try:
-                    connection, _ = listened_on.accept()
-                except (BlockingIOError, ConnectionError):
-                    continue  # another one took it, or it is gone
-                except OSError as error:
-                    _logger.warning("cannot_accept", exc_info=error)
-                    await asyncio.sleep(_NO_MORE_S)
-                    continue
-                connection.setblocking(False)
-                await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+            try:
+                while True:
+                    await _readable(listened_on)
+                    self._counts[number] = len(server.connections)
+                    if self._counts[number] > min(self._counts):
+                        await asyncio.sleep(_STEP_BACK_S)
+                    await _take(listened_on, server)
+            finally:
+                self.leave(number)
+
+
+async def _take(listened_on: socket.socket, server: web.Server) -> None:
+    try:
+        connection, _ = listened_on.accept()
+    except (BlockingIOError, ConnectionError):
+        return  # another one took it, or it is gone
+    except OSError as error:
+        _logger.warning("cannot_accept", exc_info=error)
+        await asyncio.sleep(_NO_MORE_S)
+        return
+    connection.setblocking(False)
+    await asyncio.get_running_loop().connect_accepted_socket(server, connection)
 
 
 async def _readable(listened_on: socket.socket) -> None:

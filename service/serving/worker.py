@@ -28,7 +28,8 @@ def main() -> None:
 async def _work(parent: socket.socket) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=parent, limit=line.LONGEST_BYTES)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if not (first := await reader.readline()):
         return 1  # who started this is gone already
     order = line.decode_order(first)

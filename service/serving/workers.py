@@ -102,10 +102,8 @@ class Workers:
         """
         number = next(self._questions)
         serving = [worker for worker in self._alive if worker.is_serving]
-        answers = [
-            worker.ask(line.Question(number, ask_database=worker is serving[0]))  # one for all
-            for worker in serving
-        ]
+        # the database is asked once, for all
+        answers = [worker.ask(line.Question(number, ask_database=worker is serving[0])) for worker in serving]
         if answers:
             await asyncio.wait(answers, timeout=_MEASURED_S)
         here = [worker.measured for worker in self._alive if worker.answered == number]
@@ -201,7 +199,7 @@ class _Worker:
         self.is_serving = False
         self.measured: list[Family] = []  # as it told the last time
         self.answered: int | None = None  # which question that was
-        self._asked: asyncio.Future[None] | None = None
+        self._asked: tuple[int, asyncio.Future[None]] | None = None
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -214,15 +212,18 @@ class _Worker:
     def ask(self, question: line.Question) -> "asyncio.Future[None]":
         """Ask for its metrics; what is returned is done when they are here, or never will be."""
         self._writer.write(line.encode(question))
-        self._asked = asyncio.get_running_loop().create_future()
-        return self._asked
+        answer = asyncio.get_running_loop().create_future()
+        self._asked = (question.number, answer)
+        return answer
 
-    def told(self, measured: line.Measured | None) -> None:
-        """It answered, perhaps what it was asked before, or is gone."""
-        if measured is not None:
-            self.measured, self.answered = measured.families, measured.number
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_result(None)
+    def told(self, measured: line.Measured) -> None:
+        """It answered, perhaps what it was asked before."""
+        self.measured, self.answered = measured.families, measured.number
+        self._settle(measured.number)
+
+    def _settle(self, number: int | None = None) -> None:
+        if self._asked is not None and number in {None, self._asked[0]} and not self._asked[1].done():
+            self._asked[1].set_result(None)
 
     async def word(self) -> line.Word | None:
         """What it says next; None when it has ended."""
@@ -234,7 +235,7 @@ class _Worker:
 
     async def end(self) -> int:
         """Its exit status, once it has one."""
-        self.told(None)
+        self._settle()
         self._writer.close()
         return await self._process.wait()
 
