@@ -18,7 +18,7 @@ from service.authentication.fetching import KeySets
 from service.authentication.remembered import Remembered
 from service.authentication.usage import Usage
 from service.bearer import Tokens
-from service.config import Config, cores
+from service.config import Config
 from service.credentials import Hasher
 from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
@@ -63,7 +63,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             time_cost=config.argon2_time_cost,
             memory_kib=config.argon2_memory_kib,
             parallelism=config.argon2_parallelism,
-            threads=max(cores() // config.workers, 1),
+            threads=config.hash_threads,
             line_limit=config.hash_line,
         )
         async with (

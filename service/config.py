@@ -64,6 +64,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Where the local signing key lives."""
         return self.signing_key_file or self.home / "signing-key.pem"
 
+    @property
+    def hash_threads(self) -> int:
+        """How many hashes a worker makes at once: its share of the cores."""
+        return max(cores() // self.workers, 1)
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     """

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,8 +30,12 @@ from tests.callers import Api
 from tests.conftest import Served
 from tests.leaks import WITNESS
 from tests.processes import Service, deployed, is_alive, own_postgres, workers
+from tests.test_serve import home, leftovers, run
 from tests.waiting import until
 
+__all__ = ["home"]  # a fixture
+
+REGISTER = "/admin/oauth/clients/"
 CLONE = "/admin/oauth/clients/{client_id}/clone"
 
 
@@ -98,7 +103,7 @@ async def test_requests(watched: Watched) -> None:
 
     scrape = await watched.prometheus.scrape()
 
-    assert scrape("mitosis_requests_total", method="POST", route="/admin/oauth/clients/", status="201") == 1
+    assert scrape("mitosis_requests_total", method="POST", route=REGISTER, status="201") == 1
     assert scrape("mitosis_requests_total", method="POST", route=CLONE, status="201") == 3
     assert scrape("mitosis_requests_total", method="POST", route=CLONE, status="404") == 1
     assert scrape("mitosis_request_duration_seconds_count", method="POST", route=CLONE) == 4
@@ -268,6 +273,18 @@ async def test_not_configured(postgres: Embedded) -> None:
             assert response.status == 404
 
 
+def test_a_taken_port(home: Path) -> None:
+    """A port for the metrics that is taken is said in one line."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run(home, "serve", MITOSIS_METRICS_PORT=str(port))
+
+    assert refused.returncode == 1
+    (said,) = [line for line in refused.stderr.splitlines() if not line.startswith("{")]
+    assert said.startswith(f"mitosis: 127.0.0.1:{port} cannot be listened on: ")
+    assert leftovers(home) == []
+
+
 async def test_a_database_that_is_away(binaries: Path | None) -> None:
     """The rest is told all the same."""
     async with own_postgres(binaries) as postgres:
@@ -294,7 +311,7 @@ async def test_two_workers(postgres: Embedded, tenant: str) -> None:
 
             scrape = await prometheus.scrape()
 
-            assert scrape("mitosis_requests_total", method="POST", route="/admin/oauth/clients/", status="201") == 16
+            assert scrape("mitosis_requests_total", method="POST", route=REGISTER, status="201") == 16
             assert scrape("mitosis_request_duration_seconds_bucket", method="POST", route=REGISTER, le="+Inf") == 16
             assert scrape("mitosis_workers") == 2
             assert scrape("mitosis_pool_limit", pool="reads") == 20
@@ -309,9 +326,6 @@ async def test_two_workers(postgres: Embedded, tenant: str) -> None:
             scrape = await prometheus.scrape()
             assert scrape.requests() == 16
             assert scrape("mitosis_pool_limit", pool="reads") == 20
-
-
-REGISTER = "/admin/oauth/clients/"
 
 
 async def test_a_worker_that_stands_still(postgres: Embedded) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
@@ -162,6 +163,30 @@ def test_mistakes(home: Path) -> None:
 
 
 def test_the_shares_of_the_machine() -> None:
-    """One worker for each core, unless it is said; each has its own sessions with the database."""
+    """One worker for each core, unless it is said; they divide the cores, and each has a thread for hashes at least."""
     assert Config().workers == cores() == len(os.sched_getaffinity(0))
-    assert sessions(Config(workers=16)) == 16 * sessions(Config(workers=1))
+    assert Config(workers=1).hash_threads == cores()
+    assert Config(workers=cores()).hash_threads == Config(workers=256).hash_threads == 1
+
+
+async def _max_connections(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("show max_connections"))
+    finally:
+        await connection.close()
+
+
+def test_enough_connections(home: Path) -> None:
+    """The embedded PostgreSQL has connections for the pools of all workers, and for others besides."""
+    config = Config(workers=2, pool_size=60)
+    with serving(home, MITOSIS_WORKERS="2", MITOSIS_POOL_SIZE="60"):
+        most = asyncio.run(_max_connections(f"postgresql://postgres@/mitosis?host={home}/run&port=5432"))
+    assert most > sessions(config) == 2 * (60 + 11)
+
+
+async def test_too_few_connections(postgres: Embedded) -> None:
+    """Of an external one that has fewer it is said in the log; it serves all the same."""
+    async with deployed(postgres, 1, MITOSIS_POOL_SIZE="1000") as deployment:
+        (service,) = deployment.services
+        assert '"too_few_connections"' in service.err.read_text()
