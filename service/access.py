@@ -11,6 +11,7 @@ from ulid import ULID
 from events.errors import DatabaseAway, Refused
 from service.envelope import failure
 from service.languages import negotiated, translate
+from service.metrics.instruments import INSTRUMENTS
 from service.refusals import BodyTooLarge, ExpectationFailed, MalformedRequest, MethodNotAllowed, NoSuchRoute
 from service.routes import CALLER, REQUEST_ID, ROUTE
 
@@ -31,14 +32,15 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:  # noqa: BLE001 (the last one who can answer)
         response = failed(request, error)
     translate(response, negotiated(",".join(request.headers.getall("Accept-Language", []))))
-    caller = request.get(CALLER)
+    caller, duration_s = request.get(CALLER), time.perf_counter() - started
+    request.app[INSTRUMENTS].answered(request.method, request.get(ROUTE), response.status, duration_s)
     _logger.info(
         "request",
         extra={
             "method": request.method,
             "route": request.get(ROUTE),
             "status": response.status,
-            "duration_ms": round((time.perf_counter() - started) * 1000, 3),
+            "duration_ms": round(duration_s * 1000, 3),
             "tenant": caller and caller.tenant_id,
             "subject": caller and caller.subject,
             "request_id": request[REQUEST_ID],

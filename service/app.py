@@ -1,7 +1,6 @@
 """The composition root: from a configuration to the application. Nothing in it but this opens a pool."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -27,11 +26,18 @@ from service.desk import PATIENCE_S, POOL_SIZE, Desk
 from service.document import handlers as document
 from service.issuer import open_issuer
 from service.lookup import Lookup
+from service.metrics.instruments import INSTRUMENTS, Instruments
+from service.metrics.state import STATE, State
 from service.reading import BODY_LIMIT
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
 
 FEED_POOL_SIZE = 5  # the doorbell's line, what is new for all, and the rest for those who are behind
+
+
+def sessions(config: Config) -> int:
+    """How many sessions with the database all workers have at most."""
+    return config.workers * (config.pool_size + POOL_SIZE + FEED_POOL_SIZE)
 
 
 def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
@@ -45,6 +51,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
     """
     app = web.Application(middlewares=[observed], client_max_size=BODY_LIMIT)
     key = load_key(config.key_file)
+    app[INSTRUMENTS] = Instruments()
     app[requests.TIMEOUT_S] = config.database_timeout_s
     app[client_secrets.GRACE_S] = config.rotation_grace_s
     app[idempotency.TTL_S], app[idempotency.RUNNING] = config.idempotency_ttl_s, set()
@@ -57,7 +64,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             time_cost=config.argon2_time_cost,
             memory_kib=config.argon2_memory_kib,
             parallelism=config.argon2_parallelism,
-            threads=len(os.sched_getaffinity(0)),
+            threads=config.hash_threads,
             line_limit=config.hash_line,
         )
         async with (
@@ -69,7 +76,13 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             app[routes.TOKENS] = Tokens(key, config.audience, issuer)
             # a quarter is for what a handler looks up before
             doorbell = Doorbell(feeds, timeout_s=timeout_s)
-            desk = Desk(writes, timeout_s=timeout_s * 3 / 4, line_limit=config.desk_line, ring=doorbell.ring)
+            desk = Desk(
+                writes,
+                timeout_s=timeout_s * 3 / 4,
+                line_limit=config.desk_line,
+                ring=doorbell.ring,
+                turned=app[INSTRUMENTS].turned,
+            )
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
             app[requests.AHEAD] = ahead = Ahead(hasher, limit=config.credentials_ready)
             app[requests.LOOKUP] = lookup = Lookup(reads, timeout_s=timeout_s)
@@ -77,6 +90,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             app[authentication.AUTHENTICATOR] = Authenticator(
                 reads, timeout_s=timeout_s, hasher=hasher, usage=usage, key_sets=fetcher, remembered=Remembered()
             )
+            app[STATE] = State(desk, hasher, ahead, followers, {"reads": reads, "writes": writes, "feeds": feeds})
             app[stream.FEED] = feed = Feed(feeds, doorbell, timeout_s=timeout_s)
             background = [
                 asyncio.create_task(work)

@@ -18,13 +18,19 @@ class ConfigError(MitosisError):
     """A setting cannot be used. The message names it and says why."""
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
     What can be configured. A setting's variable is its name in capitals after `MITOSIS_`; times end in s, m or h.
 
     `database_url` is who the service connects as, `owner_database_url` who applies the schema (the same where it is not
     given). Without a `database_url` the service runs a PostgreSQL of its own under `home`. `issuer` and `jwks_url` are
-    https URLs, or http ones of this machine; both claims are names, or paths with dots.
+    https URLs, or http ones of this machine; both claims are names, or paths with dots. `pool_size`, both lines and
+    `followers` are those of each of the `workers`.
     """
 
     home: Path = Path(".mitosis")
@@ -36,6 +42,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pool_size: int = 10
     host: str = "127.0.0.1"
     port: int = 8080
+    workers: int = msgspec.field(default_factory=cores)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     base_path: str = ""
     signing_key_file: Path | None = None
     audience: str = "mitosis"
@@ -56,6 +65,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Where the local signing key lives."""
         return self.signing_key_file or self.home / "signing-key.pem"
 
+    @property
+    def hash_threads(self) -> int:
+        """How many hashes a worker makes at once: its share of the cores."""
+        return max(cores() // self.workers, 1)
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     """
@@ -74,16 +88,16 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
 _VARIABLES = {
     "PORT" if key == "port" else f"MITOSIS_{key.removesuffix('_s').upper()}": key for key in Config.__struct_fields__
 }
-_LEAST = {"port": 0, "argon2_memory_kib": 8, "hash_line": 0, "credentials_ready": 0}
+_LEAST = {"port": 0, "metrics_port": 0, "argon2_memory_kib": 8, "hash_line": 0, "credentials_ready": 0}
+_MOST = {"port": 65535, "metrics_port": 65535, "workers": 256}
 
 
 def _value(name: str, key: str, text: str) -> object:
     if key.endswith("_s"):
         return seconds(text, name)
     kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
-    if kind is int:
-        least = _LEAST.get(key, 1)
-        most = 65535 if key == "port" else 2**31 - 1
+    if kind in {int, int | None}:
+        least, most = _LEAST.get(key, 1), _MOST.get(key, 2**31 - 1)
         if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
             raise ConfigError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
         return int(text)

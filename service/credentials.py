@@ -55,12 +55,23 @@ class Hasher:
             time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16, type=Type.ID
         )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._at_once = threads
         self._limit = threads + line_limit
         self._taken = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._spare = ThreadPoolExecutor(1, thread_name_prefix="argon2-spare", initializer=_give_way)
         self._dummy = self._argon2.hash(new_secret())
+
+    @property
+    def running(self) -> int:
+        """Hashes that have a thread."""
+        return min(self._taken, self._at_once)
+
+    @property
+    def waiting(self) -> int:
+        """Hashes that wait for one."""
+        return self._taken - self.running
 
     async def mint(self) -> Credential:
         """

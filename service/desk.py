@@ -11,6 +11,7 @@ all.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 import asyncpg
@@ -45,9 +46,10 @@ class Desk:
         line_limit: commands that may wait in all.
         timeout_s: a caller is answered within this, whatever the database does.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
+        turned: is told of each turn how many commands it took, and how many seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (its limits, and who is told)
         self,
         pool: asyncpg.Pool,
         *,
@@ -55,9 +57,11 @@ class Desk:
         turn_limit: int = 256,
         line_limit: int = 4096,
         ring: Callable[[Iterable[str]], None] | None = None,
+        turned: Callable[[int, float], None] | None = None,
     ) -> None:
         self._pool = pool
         self._ring = ring
+        self._turned = turned
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit
         self._line_limit = line_limit
@@ -67,6 +71,11 @@ class Desk:
         self._aside_turns = asyncio.Semaphore(_ASIDE_LIMIT)
         self._clerks: set[asyncio.Task[None]] = set()
         self._common_clerk: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Commands that are not answered yet, those of the turns that run included."""
+        return self._waiting
 
     async def submit(self, command: Command) -> Client:
         """
@@ -158,6 +167,15 @@ class Desk:
 
     async def _turn(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
         """One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else."""
+        began = time.perf_counter()
+        try:
+            return await self._taken(tickets, wait=wait)
+        finally:
+            if self._turned is not None:
+                self._turned(len(tickets), time.perf_counter() - began)
+
+    async def _taken(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
+        """As `_turn`: all tickets together, and each by itself if that fails."""
         try:
             return await self._attempt(tickets, wait=wait)
         except _HeldUp:

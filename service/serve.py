@@ -2,32 +2,28 @@
 
 import asyncio
 import signal
+import socket
 import sys
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 
-import asyncpg
 import msgspec
-from aiohttp import web
 
-from events.database import borrowed
-from events.errors import DatabaseAway, MitosisError
-from service import demo, embedded, home, logs, schema
-from service.app import build
+from service import demo, embedded, home, logs
+from service.app import sessions
 from service.bearer import Tokens
 from service.config import Config
-from service.database import reason
-from service.dsn import name_of
-from service.requests import READS
-from service.routes import TOKENS
-from service.runner import Runner
+from service.metrics.measuring import measured
+from service.metrics.site import Measure, exposed
+from service.serving.accepting import accepting
+from service.serving.listening import address, bound
+from service.serving.preparing import prepare
+from service.serving.workers import working
+from service.signing import load_key
 
-_OLDEST = 15  # major version of PostgreSQL
 _DEMO_TOKEN_S = 12 * 3600
-_ANSWER_S = 30  # for requests in flight when the service is told to stop
-
-
-class CannotServe(MitosisError):
-    """The service cannot start. The message says why, in one line."""
+_OTHER_SESSIONS = 80  # of the embedded PostgreSQL: for commands, consumers and those who look into it
 
 
 def run(config: Config) -> None:
@@ -44,16 +40,16 @@ def run(config: Config) -> None:
         # nothing may interrupt the way down, or a PostgreSQL would be left behind
         stack.callback(_deafen)
         if config.database_url is not None:
-            asyncio.run(_serve(config, plant=False))
+            asyncio.run(_serve(config, is_ours=False))
             return
         held = stack.enter_context(home.hold(config.home))
-        postgres = embedded.start(held)
+        postgres = embedded.start(held, settings={"max_connections": str(sessions(config) + _OTHER_SESSIONS)})
         stack.callback(postgres.stop)
         stack.callback(_deafen)
         own = msgspec.structs.replace(
             config, database_url=postgres.url("mitosis_service"), owner_database_url=postgres.url("postgres")
         )
-        asyncio.run(_serve(own, plant=True))
+        asyncio.run(_serve(own, is_ours=True))
 
 
 def _deafen() -> None:
@@ -61,65 +57,42 @@ def _deafen() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-async def _serve(config: Config, *, plant: bool) -> None:
+async def _serve(config: Config, *, is_ours: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await _prepare(config, login=plant)
-    app = build(config)
-    runner = Runner(app, access_log=None, shutdown_timeout=_ANSWER_S)
-    await runner.setup()
-    try:
-        await _check(app, config)
-        is_demo = plant and await demo.plant(app)
-        site = web.TCPSite(runner, config.host, config.port)
-        try:
-            await site.start()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise CannotServe(f"{config.host}:{config.port} cannot be listened on: {reason}") from error
-        _greet(runner, config, app[TOKENS], has_demo=is_demo)
+    has_demo = await prepare(config, is_ours=is_ours)
+    async with AsyncExitStack() as stack:
+        sockets = await stack.enter_async_context(bound(config.host, config.port))
+        base, metrics = address(sockets), None
+        if config.metrics_port is not None:
+            asked_on = await stack.enter_async_context(bound(config.metrics_host, config.metrics_port))
+            metrics = f"{address(asked_on)}/metrics"
+        measure = await stack.enter_async_context(_served(config, sockets))
+        if metrics is not None:
+            await stack.enter_async_context(exposed(measure, asked_on))
+        _greet(base, metrics, config, has_demo=has_demo)
         await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
-async def _prepare(config: Config, *, login: bool) -> None:
-    """Bring the schema up to date, as the owner. *login*: let the service's role connect as itself."""
-    url = config.owner_database_url or config.database_url or ""
-    try:
-        connection = await asyncpg.connect(url, timeout=config.database_timeout_s)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotServe(f"the database {name_of(url)} cannot be connected to: {reason(error)}") from error
-    try:
-        if connection.get_server_version().major < _OLDEST:
-            raise CannotServe(f"the database {name_of(url)} is older than PostgreSQL {_OLDEST}")
-        await schema.apply(connection)
-        if login:
-            await connection.execute("alter role mitosis_service login")
-    except asyncpg.PostgresError as error:
-        raise CannotServe(f"schema.sql cannot be applied to {name_of(url)}: {reason(error)}") from error
-    finally:
-        await connection.close(timeout=config.database_timeout_s)
+@asynccontextmanager
+async def _served(config: Config, sockets: list[socket.socket]) -> AsyncIterator[Measure]:
+    """Served by this process or by workers, until the end; what is said of all that is for the metrics."""
+    if config.workers == 1:
+        async with accepting(config, sockets) as app:
+            yield partial(measured, app, ask_database=True)
+    else:
+        async with working(config, sockets) as workers:
+            yield workers.measured
 
 
-async def _check(app: web.Application, config: Config) -> None:
-    """Whether the service's own user can work: a wrong one is told now, and not at the first request."""
-    try:
-        async with borrowed(app[READS], config.database_timeout_s) as connection:
-            await connection.fetchval("select from clients, heads, events limit 0")
-    except (DatabaseAway, asyncpg.PostgresError) as error:
-        cause = error.__cause__ or error
-        url = config.database_url or ""
-        raise CannotServe(f"the service cannot use the database {name_of(url)}: {reason(cause)}") from error
-
-
-def _greet(runner: web.AppRunner, config: Config, tokens: Tokens, *, has_demo: bool) -> None:
-    host, port = runner.addresses[0][:2]
-    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def _greet(base: str, metrics: str | None, config: Config, *, has_demo: bool) -> None:
     lines = [f"Mitosis serves {base} (documentation: {base}/docs)"]
+    if metrics is not None:
+        lines += [f"Metrics: {metrics}"]
     if has_demo:
+        tokens = Tokens(load_key(config.key_file), config.audience)
         token = tokens.issue(subject="ops@demo", tenant_id=demo.TENANT_ID, role="admin", ttl_s=_DEMO_TOKEN_S)
         lines += [
             f"The data is in {config.home.resolve()}. Clone the demo client (the token is good for 12 hours):",

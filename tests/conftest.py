@@ -94,6 +94,7 @@ def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Conf
         home=tmp_path_factory.mktemp("home"),
         database_url=postgres.url("mitosis_service"),
         base_path="/api/v1",
+        workers=1,
         argon2_memory_kib=8,
         argon2_time_cost=1,
     )

@@ -47,8 +47,33 @@ class Postgres:
 
     def family(self) -> list[int]:
         """The postmaster and its children, the postmaster first."""
-        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        return [self.running.pid, *(pid for pid in pids if _parent(pid) == self.running.pid)]
+        return [self.running.pid, *children(self.running.pid)]
+
+
+def children(parent: int) -> list[int]:
+    """The processes that *parent* has started, and that have not ended."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [pid for pid in pids if _parent(pid) == parent]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether *pid* has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def workers(serve: int) -> list[int]:
+    """The workers of the process *serve*."""
+    return [pid for pid in children(serve) if is_alive(pid) and b"serving.worker" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _parent(pid: int) -> int:
@@ -77,10 +102,11 @@ class Service:
     """
     A `mitosis serve` process on *postgres*.
 
-    Services with one *home* share its signing key. What they write is in `<name>.out` and `<name>.err` there.
+    Services with one *home* share its signing key. What they write is in `<name>.out` and `<name>.err` there. It is one
+    process, which can be killed, unless *settings* say otherwise.
     """
 
-    def __init__(self, server: Embedded, home: Path, name: str) -> None:
+    def __init__(self, server: Embedded, home: Path, name: str, **settings: str) -> None:
         self.out, self.err = home / f"{name}.out", home / f"{name}.err"
         self.base = ""
         self._process: Process | None = None
@@ -90,8 +116,10 @@ class Service:
             "MITOSIS_SIGNING_KEY_FILE": str(key_file(home)),
             "MITOSIS_DATABASE_URL": server.url("mitosis_service"),
             "MITOSIS_OWNER_DATABASE_URL": server.url("postgres"),
+            "MITOSIS_WORKERS": "1",
             "MITOSIS_ARGON2_MEMORY_KIB": "8",
             "MITOSIS_ARGON2_TIME_COST": "1",
+            **settings,
         }
 
     @property
@@ -147,11 +175,11 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(server: Embedded, count: int) -> AsyncIterator[Deployment]:
+async def deployed(server: Embedded, count: int, **settings: str) -> AsyncIterator[Deployment]:
     """*count* services on *server*; in the end they are stopped and what they wrote is looked through for secrets."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        services = [Service(server, home, f"service-{number}") for number in range(count)]
+        services = [Service(server, home, f"service-{number}", **settings) for number in range(count)]
         tokens = Tokens(load_key(key_file(home)), "mitosis")
         for service in services:
             stack.push_async_callback(_retire, service)

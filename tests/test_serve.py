@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """What a service in *home* starts with, and nothing of ours."""
-    cheap = {"MITOSIS_ARGON2_MEMORY_KIB": "8", "MITOSIS_ARGON2_TIME_COST": "1"}
+    cheap = {"MITOSIS_ARGON2_MEMORY_KIB": "8", "MITOSIS_ARGON2_TIME_COST": "1", "MITOSIS_WORKERS": "1"}
     return {"PATH": os.defpath, "MITOSIS_HOME": str(home), "PORT": "0", **cheap, **settings}
 
 
@@ -252,7 +252,7 @@ def test_help() -> None:
 def test_what_is_in_flight_is_answered(home: Path, stop: signal.Signals) -> None:
     """A request that is being answered when the service is told to stop is answered; then it ends."""
     with serving(home) as (process, printed):
-        assert asyncio.run(_stopped_meanwhile(process, home, pasted(printed), stop)) == 201
+        assert asyncio.run(stopped_meanwhile(process, home, pasted(printed), stop)) == 201
         assert process.wait(30) == 0
     assert leftovers(home) == []
 
@@ -261,7 +261,7 @@ _LOCK = "select from heads where tenant_id = 'demo' for update"
 _IS_WAITING = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
 
 
-async def _stopped_meanwhile(
+async def stopped_meanwhile(
     process: "subprocess.Popen[str]", home: Path, request: urllib.request.Request, stop: signal.Signals
 ) -> int:
     """Hold the demo tenant's head, tell the service to stop while a clone waits for it, and let go."""

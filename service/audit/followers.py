@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
+from service.audit.readers import Reader
 from service.refusals import RETRY_AFTER_S, TooManyFollowers
 
 STALL_S = 10.0  # so long what is sent may wait to be read
@@ -39,7 +40,16 @@ class Followers:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._taken: Counter[str] = Counter()
-        self._ends: set[asyncio.Timeout] = set()
+        self._following: dict[asyncio.Timeout, Reader] = {}
+
+    def __len__(self) -> int:
+        """How many there are at present."""
+        return len(self._following)
+
+    @property
+    def lag(self) -> int:
+        """How many records the one that is furthest behind is behind."""
+        return max((reader.behind for reader in self._following.values()), default=0)
 
     @contextmanager
     def place(self, tenant_id: str) -> Iterator[None]:
@@ -60,23 +70,23 @@ class Followers:
                 del self._taken[tenant_id]
 
     @asynccontextmanager
-    async def until(self, left_s: float) -> AsyncIterator[None]:
-        """Cut what follows short after *left_s*, or when all are sent home."""
+    async def until(self, left_s: float, reader: Reader) -> AsyncIterator[None]:
+        """Cut what *reader* follows short after *left_s*, or when all are sent home."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(loop.time() + left_s) as end:
-                self._ends.add(end)
+                self._following[end] = reader
                 try:
                     yield
                 finally:
-                    self._ends.discard(end)
+                    del self._following[end]
         except TimeoutError:
             pass
 
     def send_home(self) -> None:
         """The service stops: each stream ends now. Who follows goes on elsewhere."""
         now = asyncio.get_running_loop().time()
-        for end in list(self._ends):
+        for end in list(self._following):
             end.reschedule(now)
 
 

@@ -32,6 +32,11 @@ class Reader(Protocol):
         """
         ...
 
+    @property
+    def behind(self) -> int:
+        """How many records behind that place this process knows of."""
+        ...
+
     async def next(self) -> Sequence[Told]:
         """
         Some of the records behind that place, as the log has them now; nothing where it ends.
@@ -63,6 +68,11 @@ class OneTenant:
         """The position of the last record."""
         return str(self._position)
 
+    @property
+    def behind(self) -> int:
+        """As many as the tail is longer."""
+        return max(self._tail.last - self._position, 0)
+
     async def next(self) -> Sequence[Told]:
         """From the log itself: a tail may be a moment behind it."""
         return await self._feed.read(self._tail.tenant_id, self._position)
@@ -91,6 +101,11 @@ class AllTenants:
         if len(packed) > cursor.LONGEST:
             raise CursorOverflow
         return packed
+
+    @property
+    def behind(self) -> int:
+        """None: where all logs end nobody here knows."""
+        return 0
 
     async def next(self) -> Sequence[Told]:
         """Of the next tenants that have some."""

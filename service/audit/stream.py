@@ -164,7 +164,7 @@ async def _follow(request: web.Request, wanted: _Wanted, reader: Reader) -> web.
     bound(request)
     await response.prepare(request)
     try:
-        async with request.app[FOLLOWERS].until(request[CALLER].expires_at - time.time()):
+        async with request.app[FOLLOWERS].until(request[CALLER].expires_at - time.time(), reader):
             await send(request, response, b"retry: 1000\n\n")
             sent_at = clock()
             while True:

@@ -18,10 +18,12 @@ def add(commands: Commands) -> None:
         "serve",
         help="serve the HTTP API",
         description="Serve the HTTP API, on a PostgreSQL of its own unless MITOSIS_DATABASE_URL names another. "
+        "With MITOSIS_METRICS_PORT it answers Prometheus on that port, at /metrics. "
         "All further configuration is in the environment; the README lists it.",
     )
     serving.add_argument("--host", help="the address to listen on (MITOSIS_HOST, 127.0.0.1)")
     serving.add_argument("--port", type=int, help="the port to listen on, 0 for any that is free (PORT, 8080)")
+    serving.add_argument("--workers", type=int, help="how many processes serve (MITOSIS_WORKERS, one for each core)")
     serving.set_defaults(run=_serve)
 
     token = commands.add_parser(
@@ -37,9 +39,11 @@ def add(commands: Commands) -> None:
 
 
 def _serve(parsed: argparse.Namespace) -> None:
-    given = {name: getattr(parsed, name) for name in ("host", "port") if getattr(parsed, name) is not None}
-    if not 0 <= given.get("port", 0) <= 65535:  # noqa: PLR2004 (TCP's own limit)
-        raise ConfigError(f"--port must be from 0 to 65535, not {given['port']}")
+    names = ("host", "port", "workers")
+    given = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    for name, least, most in (("port", 0, 65535), ("workers", 1, 256)):
+        if not least <= given.get(name, least) <= most:
+            raise ConfigError(f"--{name} must be from {least} to {most}, not {given[name]}")
     serve.run(msgspec.structs.replace(from_environment(), **given))
 
 

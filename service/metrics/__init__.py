@@ -1,0 +1,1 @@
+"""What an operator's Prometheus asks for: numbers about the service, none of which names anybody."""
