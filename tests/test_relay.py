@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nats.js.api import DiscardPolicy
 
 from events import checkpoints, cloudevent
+from service.dsn import name_of
 from service.embedded import Embedded
 from service.relay.nats import JetStream, subject
 from service.relay.publisher import CannotRelay
@@ -292,8 +293,9 @@ async def test_tls(database: Database, tmp_path: Path) -> None:
         url = f"tls://relay:p%40ss%2Fword@{broker.host}"
         async with relaying(url, database, tmp_path) as relay:
             await until(database.is_done)
-    place = f"localhost:5432/{database.url.partition('@/')[2].partition('?')[0]}"
-    assert relay.greeting == f"Mitosis relays {place} to tls://{broker.host} (stream MITOSIS) as relay.\n"
+    assert (
+        relay.greeting == f"Mitosis relays {name_of(database.url)} to tls://{broker.host} (stream MITOSIS) as relay.\n"
+    )
     assert "word" not in relay.logged
 
 
