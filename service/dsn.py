@@ -2,6 +2,8 @@
 
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from service.database import reason
+
 _DEFAULT_PORT = "5432"
 _NAMELESS = "of MITOSIS_DATABASE_URL"
 
@@ -9,6 +11,11 @@ _NAMELESS = "of MITOSIS_DATABASE_URL"
 def name_of(url: str) -> str:
     """The database that *url* names, or where the name is that cannot be told."""
     return called(url) or _NAMELESS
+
+
+def unusable(error: BaseException) -> str:
+    """Why a database cannot be connected to; what the driver says of a malformed URL may quote its password."""
+    return "its URL is malformed" if isinstance(error, ValueError) else reason(error)
 
 
 def called(url: str) -> str | None:

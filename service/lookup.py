@@ -50,7 +50,7 @@ class Lookup:
             reader = loop.create_task(self._read())
             self._readers.add(reader)
             reader.add_done_callback(self._readers.discard)
-        too_late = loop.call_later(limit_s, _give_up, answer)
+        too_late = loop.call_later(limit_s, _fail, answer)
         try:
             return await answer
         finally:
@@ -67,6 +67,9 @@ class Lookup:
             asking = [(key, answer) for key, answer in asking if not answer.done()]
             try:
                 found = await self._load([key for key, _ in asking])
+            except DatabaseAway as error:
+                for _, answer in asking:
+                    _fail(answer, error)
             except Exception as error:  # noqa: BLE001 (it goes to those who asked)
                 for _, answer in asking:
                     if not answer.done():
@@ -83,6 +86,8 @@ class Lookup:
             return await clients.load(connection, set(keys))
 
 
-def _give_up(answer: asyncio.Future[Client | None]) -> None:
+def _fail(answer: asyncio.Future[Client | None], cause: DatabaseAway | None = None) -> None:
     if not answer.done():
-        answer.set_exception(DatabaseAway())
+        away = DatabaseAway()  # one for each: whoever raises it writes his own place into it
+        away.__cause__ = cause
+        answer.set_exception(away)

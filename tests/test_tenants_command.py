@@ -146,13 +146,14 @@ async def test_held_up(tenants: Tenants) -> None:
     assert "holds the tenant" in said.err
 
 
-@pytest.mark.parametrize("secret", ["4711/hidden", "4711#hidden", "4711?hidden", "hid@den", "hid:den", "[hidden"])
+@pytest.mark.parametrize("secret", ["4711/hidden", "4711#hidden", "4711?hidden", "hid@den", "hid:den", "[hidden", "4711/hidden?x=@:hidden"])
 async def test_a_malformed_url(mitosis: Mitosis, secret: str) -> None:
     """A password with a letter that should have been encoded is not shown, wherever in the URL it ended up."""
-    said = await mitosis("tenant", "list", MITOSIS_DATABASE_URL=f"postgresql://user:{secret}@127.0.0.1:1/name")
+    for command in (("tenant", "list"), ("consumers",), ("db", "status")):
+        said = await mitosis(*command, MITOSIS_DATABASE_URL=f"postgresql://user:{secret}@127.0.0.1:1/name")
 
-    assert (said.status, said.out, said.err.count("\n")) == (1, "", 1)
-    assert not any(part in said.err for part in ("hid", "den", "4711"))
+        assert (said.status, said.out, said.err.count("\n")) == (1, "", 1)
+        assert not any(part in said.err for part in ("hid", "den", "4711"))
 
 
 async def test_for_whoever_does_not_ask(tenants: Tenants) -> None:

@@ -9,8 +9,7 @@ from events.errors import MitosisError
 from service import embedded, home, schema
 from service.cli.trouble import in_one_line
 from service.config import Config
-from service.database import reason
-from service.dsn import name_of
+from service.dsn import name_of, unusable
 
 _CONNECT_S = 10.0
 
@@ -67,9 +66,7 @@ async def connected(url: str, role: str, command: str) -> AsyncIterator[asyncpg.
             url, timeout=_CONNECT_S, server_settings={"application_name": f"mitosis {command}", "role": role}
         )
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        # what a ValueError says of a malformed URL may quote its password
-        why = "its URL is malformed" if isinstance(error, ValueError) else reason(error)
-        raise CannotConnect(f"the database {name} cannot be used as {role}: {why}") from error
+        raise CannotConnect(f"the database {name} cannot be used as {role}: {unusable(error)}") from error
     try:
         with in_one_line({name: connection}):
             if await schema.current(connection) < schema.version():

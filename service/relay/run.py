@@ -12,8 +12,8 @@ from events.database import borrowed
 from events.errors import DatabaseAway
 from service import logs, schema
 from service.config import Config
-from service.database import CONSUMER_ROLE, open_pool, reason
-from service.dsn import name_of
+from service.database import CONSUMER_ROLE, open_pool
+from service.dsn import name_of, unusable
 from service.relay.publisher import CannotRelay, Publisher
 
 _POOL_SIZE = 5  # the doorbell's line, and the rest for reading and noting
@@ -81,7 +81,7 @@ async def _check(pool: asyncpg.Pool, database_url: str, timeout_s: float) -> Non
         async with borrowed(pool, timeout_s) as connection:
             found = await schema.current(connection)
     except (DatabaseAway, asyncpg.PostgresError, ValueError) as error:
-        why = reason(error.__cause__ or error)
+        why = unusable(error.__cause__ or error)
         raise CannotRelay(f"the database {where} cannot be used as {CONSUMER_ROLE}: {why}") from error
     if found < schema.version():
         raise CannotRelay(f"the schema of {where} is older than this program; start the service once")

@@ -11,7 +11,7 @@ from service import demo, schema
 from service.app import build, sessions
 from service.config import Config
 from service.database import reason
-from service.dsn import name_of
+from service.dsn import name_of, unusable
 from service.requests import READS
 from service.runner import Runner
 from service.serving import CannotServe
@@ -49,7 +49,7 @@ async def _bring_up_to_date(config: Config, *, is_ours: bool) -> None:
     try:
         connection = await asyncpg.connect(url, timeout=config.database_timeout_s)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotServe(f"the database {name_of(url)} cannot be connected to: {reason(error)}") from error
+        raise CannotServe(f"the database {name_of(url)} cannot be connected to: {unusable(error)}") from error
     try:
         if connection.get_server_version().major < _OLDEST:
             raise CannotServe(f"the database {name_of(url)} is older than PostgreSQL {_OLDEST}")
