@@ -16,7 +16,7 @@ from tests.processes import Deployment, Postgres, deployed, own_postgres
 TENANTS = 4
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.torture)])
 async def test_kills(binaries: Path | None, kills: int, capsys: pytest.CaptureFixture[str]) -> None:
     """
     Whenever a service or its PostgreSQL is killed, it comes back by itself and has kept its word.
