@@ -309,9 +309,10 @@ class Feed:
             if len(entries) == PIECE and not tail.is_damaged:
                 self._due[tail.tenant_id] = None
             await tail.wake()
-            if (took_s := clock() - began) >= _STRETCH_S or tail is tails[-1]:
+            if (took_s := clock() - began) >= _STRETCH_S:
                 await asyncio.sleep(min(took_s, POLL_S))
                 began = clock()
+        await asyncio.sleep(min(clock() - began, POLL_S))
 
     def _next(self) -> list[Tail]:
         """Tails that are due; they are so no more."""

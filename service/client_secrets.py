@@ -36,10 +36,10 @@ from service.requests import (
     READS,
     TIMEOUT_S,
     actor,
-    ahead,
     entity_tag,
     expected_version,
     load,
+    looking_ahead,
     mint,
     named,
     sealed,
@@ -195,7 +195,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _mint_for(request: web.Request, command: RotateSecret | AddSecret) -> Credential:
     """A credential for *command*, unless it would be refused: then no hash is made. The turn decides it again."""
-    async with ahead(request):
+    async with looking_ahead(request):
         client = await load(request, command.reads, request.app[TIMEOUT_S] / 4)
         decide(client, command, datetime.now(UTC))
     return await mint(request)

@@ -36,12 +36,12 @@ from service.requests import (
     READS,
     TIMEOUT_S,
     actor,
-    ahead,
     asked,
     entity_tag,
     expected_version,
     load,
     load_past,
+    looking_ahead,
     mint,
     moment,
     named,
@@ -190,7 +190,7 @@ async def clone(request: web.Request) -> web.Response:
 
 async def _look_ahead(request: web.Request, wish: _Wish, limit_s: float) -> tuple[Client, Status, ClientSettings]:
     """The source as it is to be copied, and the status and the settings that its clone would have."""
-    async with ahead(request):
+    async with looking_ahead(request):
         if wish.when is None:
             source = present = await load(request, wish.source_id, limit_s)
             if wish.version not in (None, source.version):

@@ -4,7 +4,7 @@ Documents that others publish, fetched: so many bytes, by a plain request.
 Who may be asked at all is for whoever opens the session. Whatever is answered is a stranger's.
 """
 
-from aiohttp import BaseConnector, ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import BaseConnector, ClientConnectorError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from events.errors import MitosisError
@@ -44,11 +44,21 @@ async def fetch(session: ClientSession, url: str, limit_bytes: int) -> bytes:
     async with session.get(URL(url, encoded=True), allow_redirects=False) as response:
         if response.status != _OK:
             raise NotFetched(f"status {response.status}")
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > limit_bytes:
-                raise NotFetched(f"over {limit_bytes} bytes")
+        return await read(response, limit_bytes)
+
+
+async def read(response: ClientResponse, limit_bytes: int) -> bytes:
+    """
+    What was answered, if it is not longer.
+
+    Raises:
+        NotFetched, ClientError, TimeoutError: it could not be had, or is longer.
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise NotFetched(f"more than {limit_bytes:,} bytes")
     return bytes(body)
 
 

@@ -46,7 +46,7 @@ class Lookup:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Client | None] = loop.create_future()
         self._waiting.append(((tenant_id, client_id), answer))
-        if len(self._readers) < _AT_ONCE:
+        if sum(not reader.done() for reader in self._readers) < _AT_ONCE:  # one that has ended may not be out yet
             reader = loop.create_task(self._read())
             self._readers.add(reader)
             reader.add_done_callback(self._readers.discard)

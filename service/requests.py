@@ -107,7 +107,7 @@ async def load(request: web.Request, client_id: str, limit_s: float) -> Client:
 
 
 @asynccontextmanager
-async def ahead(request: web.Request) -> AsyncIterator[None]:
+async def looking_ahead(request: web.Request) -> AsyncIterator[None]:
     """
     A look ahead of a change, which may refuse it on what is read here; of a tenant that has moved that is old.
 

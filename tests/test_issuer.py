@@ -512,7 +512,7 @@ async def _never(_: web.Request) -> web.StreamResponse:
         (_garbage, "not the JSON that was asked for"),
         (_nested, "not the JSON that was asked for"),
         (_another_shape, "not the JSON that was asked for"),
-        (_huge, "over 262144 bytes"),
+        (_huge, "more than 262,144 bytes"),
         (_redirect, "status 302"),
         (_broken, "status 500"),
     ],

@@ -14,6 +14,7 @@ from projections.clients import Client
 from service.embedded import Embedded
 from service.lookup import Lookup
 from tests.planting import plant
+from tests.waiting import until
 
 Key = tuple[str, str]
 
@@ -82,6 +83,33 @@ async def test_as_it_was_committed(owner: asyncpg.Connection, lookup: Lookup, te
         client = await plant(owner, tenant)
         assert await lookup.find(tenant, client.client_id, limit_s=5) == client
         await asyncio.gather(*others)
+
+
+async def test_asked_again_as_all_statements_end(
+    owner: asyncpg.Connection, lookup: Lookup, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks again at the moment at which all statements end is answered, though nobody else asks any more."""
+    client = await plant(owner, tenant)
+    gate, held = asyncio.Event(), 0
+
+    async def gated(keys: Iterable[Key]) -> dict[Key, Client]:
+        nonlocal held
+        held += 1
+        await gate.wait()
+        return dict.fromkeys(keys, client)
+
+    async def twice() -> Client | None:
+        await lookup.find(tenant, client.client_id, limit_s=5)
+        return await lookup.find(tenant, client.client_id, limit_s=5)
+
+    monkeypatch.setattr(lookup, "_load", gated)
+    first = asyncio.create_task(twice())
+    await until(lambda: held == 1)
+    second = asyncio.create_task(lookup.find(tenant, client.client_id, limit_s=5))
+    await until(lambda: held == 2)
+    gate.set()
+
+    assert tuple(await asyncio.gather(first, second)) == (client, client)
 
 
 async def test_a_database_that_does_not_answer(

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from events.errors import MitosisError
+from service import fetch
 from service.bearer import ALL, Tokens, is_tenant_id
 from service.cli.printing import plain
 from service.config import Config, ConfigError
@@ -142,12 +143,10 @@ async def _body(response: ClientResponse) -> bytes:
     Raises:
         NoAnswer
     """
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _ANSWER_BYTES:
-            raise NoAnswer(f"{response.url.origin()} answered with more than {_ANSWER_BYTES:,} bytes")
-    return bytes(body)
+    try:
+        return await fetch.read(response, _ANSWER_BYTES)
+    except fetch.NotFetched as error:
+        raise NoAnswer(f"{response.url.origin()} answered with {error}") from None
 
 
 def _message(body: bytes) -> str:
