@@ -66,7 +66,9 @@ async def test_all_serve(service: Service, pair: Deployment, tenant: str) -> Non
             clients = await asyncio.gather(*(api.register() for _ in range(next(at_once))))
             clones = await asyncio.gather(*(api.clone(client["client_id"]) for client in clients))
             assert {clone.status for clone in clones} == {201}
-            return min(connections(pid, port) for pid in workers(service.process.pid)) >= 4
+            shares = [connections(pid, port) for pid in workers(service.process.pid)]
+            assert len(shares) == 2
+            return min(shares) >= 4
 
         await until(each_has_its_share)
 
