@@ -4,7 +4,7 @@ from events.log import Conn
 from events.record import decode
 from projections.clients import Client, apply
 
-_BATCH = 200  # records: in memory at a time, and folded in a few milliseconds, in which nobody else has a turn
+_BATCH = 20  # records, of up to 64 KiB: in memory at a time, and folded before others have their turn
 
 _UP_TO = """
 select position, body

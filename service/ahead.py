@@ -37,15 +37,15 @@ class Ahead:
         """How many are ready."""
         return len(self._ready)
 
-    async def mint(self) -> Credential:
+    async def mint(self, tenant_id: str) -> Credential:
         """
-        A new credential: one that is ready, or one that is made now.
+        A new credential for a client of *tenant_id*: one that is ready, or one that is made now.
 
         Raises:
             TooManyHashes: none is ready, and the line for a hash is full.
         """
         if not self._ready:
-            return await self._hasher.mint()
+            return await self._hasher.mint(tenant_id)
         self._taken.set()
         return self._ready.popleft()
 

@@ -29,6 +29,7 @@ from service.lookup import Lookup
 from service.metrics.instruments import INSTRUMENTS, Instruments
 from service.metrics.state import STATE, State
 from service.reading import BODY_LIMIT
+from service.shares import Turns
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
 
@@ -106,8 +107,9 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             await usage.close()
             hasher.close()
 
-    app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), asyncio.Semaphore(proof.AT_ONCE)
-    app[logs.COUNTING] = asyncio.Semaphore(logs.AT_ONCE)
+    app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), Turns(proof.AT_ONCE, share=1)
+    app[logs.COUNTING] = Turns(logs.AT_ONCE, share=1)
+    app[requests.PASTS] = Turns(requests.PASTS_AT_ONCE, share=requests.PASTS_SHARE)
     app[stream.FOLLOWERS] = followers = Followers(config.followers)
 
     async def send_home(_app: web.Application) -> None:

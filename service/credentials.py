@@ -8,12 +8,14 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from service.refusals import RETRY_AFTER_S, TooManyHashes
+from service.shares import Places
 
 PREFIX = "secret_"
 RANDOM_LENGTH = 43  # base62 digits that hold 256 bits
@@ -46,8 +48,9 @@ class Hasher:
     argon2id in threads of its own (the library lets go of the interpreter's lock while it works).
 
     At most `threads` hashes run at once and at most `line_limit` wait; one more is refused rather than queued, so that
-    callers who ask for credentials cannot make a line that nobody leaves in time. Besides these, one thread of the
-    lowest priority makes what nobody has asked for yet.
+    callers who ask for credentials cannot make a line that nobody leaves in time. Tenants share these places, so that
+    one whose secrets are guessed at keeps no other from checking its own. Besides these, one thread of the lowest
+    priority makes what nobody has asked for yet.
     """
 
     def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int, line_limit: int) -> None:
@@ -56,8 +59,7 @@ class Hasher:
         )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._at_once = threads
-        self._limit = threads + line_limit
-        self._taken = 0
+        self._places = Places(threads + line_limit, least=threads)
         self._idle = asyncio.Event()
         self._idle.set()
         self._spare = ThreadPoolExecutor(1, thread_name_prefix="argon2-spare", initializer=_give_way)
@@ -66,22 +68,22 @@ class Hasher:
     @property
     def running(self) -> int:
         """Hashes that have a thread."""
-        return min(self._taken, self._at_once)
+        return min(self._places.taken, self._at_once)
 
     @property
     def waiting(self) -> int:
         """Hashes that wait for one."""
-        return self._taken - self.running
+        return self._places.taken - self.running
 
-    async def mint(self) -> Credential:
+    async def mint(self, tenant_id: str) -> Credential:
         """
-        A new credential of 256 random bits.
+        A new credential of 256 random bits, for a client of *tenant_id*.
 
         Raises:
             TooManyHashes: the line is full.
         """
         secret = new_secret()
-        return Credential(secret, await self._in_line(self._argon2.hash, secret))
+        return Credential(secret, await self._in_line(tenant_id, self._argon2.hash, secret))
 
     async def mint_when_idle(self) -> Credential:
         """A new credential for nobody yet: it is begun when no hash runs or waits, and gives way to all other work."""
@@ -91,7 +93,7 @@ class Hasher:
             secret, await asyncio.get_running_loop().run_in_executor(self._spare, self._argon2.hash, secret)
         )
 
-    async def verify(self, sealed: str | None, secret: str) -> bool:
+    async def verify(self, tenant_id: str, sealed: str | None, secret: str) -> bool:
         """
         Whether *secret* is the one that the hash *sealed* was made of; without a hash, False after the same work.
 
@@ -100,7 +102,7 @@ class Hasher:
         Raises:
             TooManyHashes: the line is full.
         """
-        matches = await self._in_line(self._matches, sealed or self._dummy, secret[:LENGTH])
+        matches = await self._in_line(tenant_id, self._matches, sealed or self._dummy, secret[:LENGTH])
         return matches and sealed is not None and len(secret) <= LENGTH
 
     def _matches(self, sealed: str, secret: str) -> bool:
@@ -109,19 +111,22 @@ class Hasher:
         except (Argon2Error, InvalidHashError):
             return False
 
-    async def _in_line(self, work: Callable[..., T], *arguments: str) -> T:
-        if self._taken >= self._limit:
+    async def _in_line(self, tenant_id: str, work: Callable[..., T], *arguments: str) -> T:
+        if not self._places.take(tenant_id):
             raise TooManyHashes(headers={"Retry-After": str(RETRY_AFTER_S)})
-        self._taken += 1
+        try:
+            done = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except BaseException:  # no thread could be started for it
+            self._places.leave(tenant_id)
+            raise
         self._idle.clear()
-        done = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         # a caller who gives up does not stop the thread: the place is free when the work is done, not before
-        done.add_done_callback(self._leave)
+        done.add_done_callback(partial(self._leave, tenant_id))
         return await asyncio.shield(done)
 
-    def _leave(self, work: "asyncio.Future[T]") -> None:
-        self._taken -= 1
-        if not self._taken:
+    def _leave(self, tenant_id: str, work: "asyncio.Future[T]") -> None:
+        self._places.leave(tenant_id)
+        if not self._places.taken:
             self._idle.set()
         if not work.cancelled():
             work.exception()

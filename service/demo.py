@@ -34,7 +34,7 @@ async def plant(app: web.Application) -> bool:
         if not await connection.fetchval(_EMPTY):
             client = (await load(connection, [(TENANT_ID, CLIENT_ID)])).get((TENANT_ID, CLIENT_ID))
             return client is not None and client.deleted_at is None
-    credential = await app[HASHER].mint()
+    credential = await app[HASHER].mint(TENANT_ID)
     await app[DESK].submit(
         RegisterClient(
             tenant_id=TENANT_ID,

@@ -1,8 +1,9 @@
 """What the handlers share: from a request to what it names, who sends it, and what the application lends it."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import asyncpg
@@ -12,7 +13,7 @@ from msgspec import UnsetType
 
 from events import log
 from events.database import borrowed
-from events.errors import Refused
+from events.errors import DatabaseAway, Refused
 from events.record import Actor
 from projections import clients as table
 from projections import history
@@ -34,13 +35,18 @@ from service.refusals import (
 )
 from service.routes import CALLER, QUERY, REQUEST_ID
 from service.rules.validation import Violation
+from service.shares import Turns
 
 AHEAD = web.AppKey("ahead", Ahead)
 DESK = web.AppKey("desk", Desk)
 HASHER = web.AppKey("hasher", Hasher)
 LOOKUP = web.AppKey("lookup", Lookup)
+PASTS = web.AppKey("pasts", Turns)
 READS = web.AppKey("reads", asyncpg.Pool)
 TIMEOUT_S = web.AppKey("timeout_s", float)
+
+PASTS_AT_ONCE = 4  # clients as they were: each takes as many records as the client had, and the memory of some
+PASTS_SHARE = 2  # of them, for one tenant
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -133,13 +139,19 @@ async def load_past(request: web.Request, client_id: str, when: Moment, limit_s:
         ClientNotFound: there was none then, or it was deleted by then.
         DatabaseAway: the database did not answer within *limit_s*.
     """
-    key = (request[CALLER].tenant_id, client_id)
-    try:
-        async with borrowed(request.app[READS], limit_s) as connection:
+    key, clock = (request[CALLER].tenant_id, client_id), asyncio.get_running_loop().time
+    deadline = clock() + limit_s
+    async with AsyncExitStack() as held:
+        try:
+            await held.enter_async_context(request.app[PASTS].place(key[0], wait_s=limit_s))
+        except TimeoutError:
+            raise DatabaseAway from None
+        connection = await held.enter_async_context(borrowed(request.app[READS], deadline - clock()))
+        try:
             past = await history.as_of(connection, *key, await reached(connection, key[0], when))
-            present = (await table.load(connection, [key])).get(key)
-    except NoMoment as error:
-        raise InvalidRequest(violations=(Violation("as_of", str(error), "the OpenAPI document"),)) from None
+        except NoMoment as error:
+            raise InvalidRequest(violations=(Violation("as_of", str(error), "the OpenAPI document"),)) from None
+        present = (await table.load(connection, [key])).get(key)
     if past is None or past.deleted_at is not None or present is None:
         raise ClientNotFound
     return past, present
@@ -152,7 +164,7 @@ async def mint(request: web.Request) -> Credential:
     Raises:
         TooManyHashes
     """
-    return await request.app[AHEAD].mint()
+    return await request.app[AHEAD].mint(request[CALLER].tenant_id)
 
 
 def sealed(credential: Credential) -> SealedSecret:

@@ -64,7 +64,7 @@ async def test_bounded(hasher: Hasher, made: list[str]) -> None:
             await asyncio.sleep(0)
         assert len(made) == hashes == 5
 
-        await ahead.mint()
+        await ahead.mint("t")
         await until(lambda: ahead.ready == 5)
         assert len(made) == 6
 
@@ -74,7 +74,7 @@ async def test_once(hasher: Hasher) -> None:
     async with running(hasher, 8) as ahead:
         taken = list[tuple[str, str]]()
         for number in range(60):
-            asked = asyncio.create_task(ahead.mint())
+            asked = asyncio.create_task(ahead.mint("t"))
             await asyncio.sleep(0)
             if number % 7 == 0:
                 asked.cancel()
@@ -96,14 +96,14 @@ async def test_gives_way(hasher: Hasher, made: list[str], monkeypatch: pytest.Mo
         return real(self, sealed, secret)
 
     monkeypatch.setattr(argon2.PasswordHasher, "verify", held)
-    checking = [asyncio.create_task(hasher.verify(None, "secret")) for _ in range(4)]
+    checking = [asyncio.create_task(hasher.verify(tenant, None, "secret")) for tenant in "ttuv"]
     await asyncio.sleep(0)
     async with running(hasher, 3) as ahead:
         for _ in range(100):
             await asyncio.sleep(0)
         assert (ahead.ready, made) == (0, [])
         with pytest.raises(TooManyHashes):
-            await ahead.mint()
+            await ahead.mint("t")
 
         go_on.set()
         await asyncio.gather(*checking)
@@ -113,7 +113,7 @@ async def test_gives_way(hasher: Hasher, made: list[str], monkeypatch: pytest.Mo
 async def test_none(hasher: Hasher, made: list[str]) -> None:
     """Where none may be ready, each is made when it is asked for."""
     async with running(hasher, 0) as ahead:
-        await ahead.mint()
+        await ahead.mint("t")
         assert (ahead.ready, len(made)) == (0, 1)
 
 
@@ -141,8 +141,8 @@ async def test_other_parameters(hasher: Hasher) -> None:
     stronger = Hasher(time_cost=2, memory_kib=16, parallelism=1, threads=1, line_limit=2)
     async with running(hasher, 2) as weak, running(stronger, 2) as strong:
         await until(lambda: weak.ready == strong.ready == 2)
-        assert "m=8,t=1" in (await weak.mint()).hash
-        assert "m=16,t=2" in (await strong.mint()).hash
+        assert "m=8,t=1" in (await weak.mint("t")).hash
+        assert "m=16,t=2" in (await strong.mint("t")).hash
     stronger.close()
 
 
@@ -154,7 +154,7 @@ async def test_dropped(config: Config) -> None:
     async with server:
         ahead = server.app[AHEAD]
         await until(lambda: ahead.ready > 10)
-        assert repr(await ahead.mint()) == "Credential(...)"
+        assert repr(await ahead.mint("t")) == "Credential(...)"
     assert ahead.ready == 0
     assert not [one for one in set(threading.enumerate()) - before if one.name.startswith("argon2")]
 

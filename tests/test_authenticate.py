@@ -27,6 +27,7 @@ from service.credentials import new_secret
 from service.database import open_pool
 from service.refusals import MESSAGES
 from service.requests import DESK, HASHER
+from service.shares import Places
 from tests.callers import Api, Reply
 from tests.conftest import Served
 from tests.planting import plant
@@ -142,7 +143,7 @@ async def submit(
     server: TestServer, kind: type[AddSecret | RotateSecret], tenant: str, client_id: str, **fields: Any
 ) -> str:
     """Have a command decided at the desk, past the rules of its endpoint; the secret it brings."""
-    credential = await server.app[HASHER].mint()
+    credential = await server.app[HASHER].mint(tenant)
     last_four = fields.pop("last_four", credential.last_four)
     sealed = SealedSecret(hash=credential.hash, last_four=last_four)
     await server.app[DESK].submit(kind(tenant_id=tenant, actor=ACTOR, reads=client_id, sealed=sealed, **fields))
@@ -324,7 +325,7 @@ async def test_after_a_suspension(api: Api, tenant: str) -> None:
 async def test_too_many_hashes(api: Api, server: TestServer, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where too many hashes wait already, one more is refused and not queued."""
     client = await secret_client(api)
-    monkeypatch.setattr(server.app[HASHER], "_limit", 0)
+    monkeypatch.setattr(server.app[HASHER], "_places", Places(0))
 
     reply = await authenticate(api, tenant, basic(client["client_id"], client["client_secret"]))
 

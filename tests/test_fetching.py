@@ -14,7 +14,7 @@ from aiohttp import web
 from joserfc.jwk import OctKey
 
 from service.authentication import fetching
-from service.authentication.fetching import AGAIN_S, FRESH_S, KeySets
+from service.authentication.fetching import AGAIN_S, AT_ONCE, FRESH_S, KeySets
 from service.rules.jwks import LONGEST_SET
 from tests.keys import HOST, Names, Publisher, key_set, new_key, publisher
 
@@ -66,7 +66,7 @@ async def test_a_key_set(far: Publisher, monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with fetcher(far) as sets:
-        keys = await sets.keys(far.url, "one")
+        keys = await sets.keys("t", far.url, "one")
 
     assert keys == (key.as_dict(private=False),)
     assert far.seen[0].headers["Accept-Encoding"] == "identity"
@@ -108,7 +108,7 @@ async def test_private_addresses(
     monkeypatch.setattr("service.authentication.fetching.socket.socket", pytest.fail)
     sets = KeySets(resolver=Names(keys_example_com=[address]))
 
-    assert await sets.keys(f"https://{HOST}/jwks.json", None) == ()
+    assert await sets.keys("t", f"https://{HOST}/jwks.json", None) == ()
     assert [vars(record)["reason"] for record in told(caplog)] == ["an address that is not public"]
     await sets.close()
 
@@ -139,7 +139,7 @@ async def test_urls_that_are_not_fetched(url: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("service.authentication.fetching.socket.socket", pytest.fail)
     sets = KeySets(resolver=Names(keys_example_com=["127.0.0.1"]))
 
-    assert await sets.keys(url, None) == ()
+    assert await sets.keys("t", url, None) == ()
     await sets.close()
 
 
@@ -154,9 +154,9 @@ async def test_rebinding(far: Publisher) -> None:
 
     names = Names(keys_example_com=["127.0.0.1", "127.0.0.2"])
     async with fetcher(far, allowed, names=names, clock=clock) as sets:
-        assert await sets.keys(far.url, None)
+        assert await sets.keys("t", far.url, None)
         clock.now += FRESH_S
-        assert await sets.keys(far.url, None) == ()
+        assert await sets.keys("t", far.url, None) == ()
 
     assert checked == [ip_address("127.0.0.1"), ip_address("127.0.0.2")]
     assert far.asked == 1
@@ -169,7 +169,7 @@ async def test_redirects(far: Publisher, status: int, target: str) -> None:
     location = target.format(port=far.port)
     far.answer = lambda: web.Response(status=status, headers={"Location": location}, text=key_set(new_key()))
     async with fetcher(far) as sets:
-        assert await sets.keys(far.url, None) == ()
+        assert await sets.keys("t", far.url, None) == ()
 
     assert far.asked == 1
 
@@ -206,7 +206,7 @@ async def test_bad_answers(
     far.answer = ANSWERS[name]
     with caplog.at_level(logging.WARNING, fetching.__name__):
         async with fetcher(far) as sets:
-            assert await sets.keys(far.url, None) == ()
+            assert await sets.keys("t", far.url, None) == ()
 
     (record,) = told(caplog)
     assert record.getMessage() == "key_set_not_fetched"
@@ -219,7 +219,7 @@ async def test_strange_certificate(far: Publisher) -> None:
     far.publish(new_key())
     sets = KeySets(is_allowed=lambda _: True, resolver=Names(keys_example_com=["127.0.0.1"]))
 
-    assert await sets.keys(far.url, None) == ()
+    assert await sets.keys("t", far.url, None) == ()
     assert far.asked == 0
     await sets.close()
 
@@ -229,13 +229,13 @@ async def test_fresh_for_five_minutes(far: Publisher) -> None:
     clock = Clock()
     far.publish(new_key("one"))
     async with fetcher(far, clock=clock) as sets:
-        assert (await sets.keys(far.url, "one"))[0]["kid"] == "one"
+        assert (await sets.keys("t", far.url, "one"))[0]["kid"] == "one"
         far.publish(new_key("two"))
         clock.now += FRESH_S - 1
-        assert (await sets.keys(far.url, "one"))[0]["kid"] == "one"
+        assert (await sets.keys("t", far.url, "one"))[0]["kid"] == "one"
         assert far.asked == 1
         clock.now += 1
-        assert (await sets.keys(far.url, "one"))[0]["kid"] == "two"
+        assert (await sets.keys("t", far.url, "one"))[0]["kid"] == "two"
 
     assert far.asked == 2
 
@@ -245,15 +245,15 @@ async def test_an_unknown_kid(far: Publisher) -> None:
     clock = Clock()
     far.publish(new_key("one"))
     async with fetcher(far, clock=clock) as sets:
-        await sets.keys(far.url, "one")
+        await sets.keys("t", far.url, "one")
         far.publish(new_key("two"))
         for _ in range(3):
-            assert (await sets.keys(far.url, "two"))[0]["kid"] == "one"
+            assert (await sets.keys("t", far.url, "two"))[0]["kid"] == "one"
         assert far.asked == 1
         clock.now += AGAIN_S
-        assert (await sets.keys(far.url, "two"))[0]["kid"] == "two"
+        assert (await sets.keys("t", far.url, "two"))[0]["kid"] == "two"
         for _ in range(3):
-            await sets.keys(far.url, "three")
+            await sets.keys("t", far.url, "three")
 
     assert far.asked == 2
 
@@ -264,15 +264,15 @@ async def test_failures_are_remembered_briefly(far: Publisher) -> None:
     far.answer = lambda: web.Response(status=500)
     async with fetcher(far, clock=clock) as sets:
         for _ in range(3):
-            assert await sets.keys(far.url, None) == ()
+            assert await sets.keys("t", far.url, None) == ()
         assert far.asked == 1
         far.publish(new_key("one"))
         clock.now += AGAIN_S
-        assert await sets.keys(far.url, None)
+        assert await sets.keys("t", far.url, None)
         far.answer = lambda: web.Response(status=500)
         clock.now += AGAIN_S
-        assert (await sets.keys(far.url, "two"))[0]["kid"] == "one"
-        assert (await sets.keys(far.url, "one"))[0]["kid"] == "one"
+        assert (await sets.keys("t", far.url, "two"))[0]["kid"] == "one"
+        assert (await sets.keys("t", far.url, "one"))[0]["kid"] == "one"
 
     assert far.asked == 3
 
@@ -289,7 +289,7 @@ async def test_one_flight(far: Publisher) -> None:
 
     far.answer = held
     async with fetcher(far) as sets:
-        waiting = [asyncio.create_task(sets.keys(far.url, "one")) for _ in range(20)]
+        waiting = [asyncio.create_task(sets.keys("t", far.url, "one")) for _ in range(20)]
         await asked.wait()
         waiting[0].cancel()
         go.set()
@@ -306,10 +306,36 @@ async def test_bounded(far: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     far.publish(new_key())
     async with fetcher(far) as sets:
         for path in ("a", "b", "a", "c"):
-            await sets.keys(f"https://{HOST}:{far.port}/{path}", "one")
+            await sets.keys("t", f"https://{HOST}:{far.port}/{path}", "one")
         assert far.asked == 3
-        await sets.keys(f"https://{HOST}:{far.port}/a", "one")
+        await sets.keys("t", f"https://{HOST}:{far.port}/a", "one")
         assert far.asked == 3
-        await sets.keys(f"https://{HOST}:{far.port}/b", "one")
+        await sets.keys("t", f"https://{HOST}:{far.port}/b", "one")
 
     assert far.asked == 4
+
+
+async def test_whose_hosts_are_slow(far: Publisher, caplog: pytest.LogCaptureFixture) -> None:
+    """A tenant whose clients name hosts that do not answer waits for them alone; what it never asked is no failure."""
+    key = new_key()
+    far.publish(key)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            pass
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with silent, fetcher(far) as sets:
+        slow = [asyncio.create_task(sets.keys("slow", f"https://{HOST}:{port}/{n}", None)) for n in range(AT_ONCE)]
+        await asyncio.sleep(0)
+
+        async with asyncio.timeout(fetching.TIMEOUT_S / 2):
+            assert await sets.keys("other", far.url, "one") == (key.as_dict(private=False),)
+
+        assert not any(task.done() for task in slow)
+        assert await asyncio.gather(*slow) == [()] * AT_ONCE
+    reasons = [record.__dict__["reason"] for record in told(caplog)]
+    assert reasons.count("too many fetches") > 0
+    assert len(sets._kept) == 1 + len(reasons) - reasons.count("too many fetches")  # noqa: SLF001 (what is kept)

@@ -169,12 +169,16 @@ async def test_a_damaged_log(api: Api, tenant: str, owner: asyncpg.Connection) -
 async def test_a_line_of_verifications(
     api: Api, server: TestServer, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So many logs are verified at once and no more; who waits for too long is told to come again."""
+    """One log of a tenant at once, and so many in all; who waits for too long is told to come again."""
     monkeypatch.setattr(proof, "_LINE_S", 0.05)
     line = server.app[proof.VERIFYING]
-    async with line, line:
+    async with line.place(tenant, wait_s=1):
         reply = await api.get(f"/admin/audit/hashchain/{tenant}")
+        other = await api.as_role("admin", f"{tenant}-other").get(f"/admin/audit/hashchain/{tenant}-other")
+    async with line.place("one", wait_s=1), line.place("two", wait_s=1):
+        late = await api.get(f"/admin/audit/hashchain/{tenant}")
 
+    assert (other.status, late.status) == (200, 429)
     assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (429, 429002, "1")
     several = await asyncio.gather(*(api.get(f"/admin/audit/hashchain/{tenant}") for _ in range(6)))
     assert {one.status for one in several} == {200}

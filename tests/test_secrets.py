@@ -123,7 +123,7 @@ def hasher() -> Iterator[Hasher]:
 
 async def test_hash(hasher: Hasher) -> None:
     """What is kept is argon2id of the secret, salted: it fits that secret and no other."""
-    one, other = await hasher.mint(), await hasher.mint()
+    one, other = await hasher.mint("t"), await hasher.mint("t")
 
     assert one.hash.startswith("$argon2id$v=19$m=8,t=1,p=1$")
     assert argon2.PasswordHasher().verify(one.hash, one.secret)
@@ -134,35 +134,64 @@ async def test_hash(hasher: Hasher) -> None:
 
 async def test_hashes_are_bounded(hasher: Hasher, hashing: Hashing) -> None:
     """Hashing holds up no one else; two run at once, two wait, and the fifth is refused and told when to come back."""
-    minting = [asyncio.create_task(hasher.mint()) for _ in range(4)]
+    minting = [asyncio.create_task(hasher.mint(tenant)) for tenant in "ttuv"]
     await hashing.in_work(2)
 
     with pytest.raises(TooManyHashes) as refused:
-        await hasher.mint()
+        await hasher.mint("t")
 
     assert refused.value.headers["Retry-After"] == "1"
     hashing.go_on.set()
     assert len({credential.secret for credential in await asyncio.gather(*minting)}) == 4
     assert hashing.most_at_once == 2
-    assert await hasher.mint()
+    assert await hasher.mint("t")
+
+
+async def test_a_tenant_leaves_places(hasher: Hasher, hashing: Hashing) -> None:
+    """A tenant for which many hashes are asked, by whoever guesses at its secrets, leaves half of the line."""
+    minting = [asyncio.create_task(hasher.mint("t")) for _ in range(10)]
+    await hashing.in_work(2)
+
+    other = asyncio.create_task(hasher.verify("u", None, "secret"))
+    hashing.go_on.set()
+
+    assert await other is False
+    outcomes = await asyncio.gather(*minting, return_exceptions=True)
+    assert [isinstance(outcome, TooManyHashes) for outcome in outcomes] == [False] * 2 + [True] * 8
+
+
+async def test_a_thread_that_cannot_be_started(hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was never begun takes nobody's place."""
+
+    def refuse(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as starved:
+        starved.setattr(threading.Thread, "start", refuse)
+        for _ in range(10):
+            with pytest.raises(RuntimeError):
+                await hasher.mint("t")
+
+    assert (hasher.running, hasher.waiting) == (0, 0)
+    assert await hasher.mint("t")
 
 
 async def test_who_gives_up_is_counted(hasher: Hasher, hashing: Hashing) -> None:
     """A caller who gives up stops no thread, so his place is taken until the work is done, and not for longer."""
-    minting = [asyncio.create_task(hasher.mint()) for _ in range(4)]
+    minting = [asyncio.create_task(hasher.mint(tenant)) for tenant in "ttuv"]
     await asyncio.sleep(0)
     for task in minting:
         task.cancel()
     await asyncio.wait(minting)
 
     with pytest.raises(TooManyHashes):
-        await hasher.mint()
+        await hasher.mint("t")
     hashing.go_on.set()
     await hashing.in_work(4)
     async with asyncio.timeout(10):
         while True:
             try:
-                assert await hasher.mint()
+                assert await hasher.mint("t")
             except TooManyHashes:
                 await asyncio.sleep(0)
             else:

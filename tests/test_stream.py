@@ -15,6 +15,7 @@ from events import chain, log
 from service.audit import followers, stream
 from service.audit.cursor import pack
 from service.audit.stream import TYPES
+from service.shares import Places
 from tests.callers import NDJSON, Api
 from tests.commands import Mitosis
 from tests.laws import check
@@ -338,8 +339,9 @@ async def test_the_end_of_a_token(api: Api, tenant: str) -> None:
 
 async def test_too_many(api: Api, server: TestServer, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenant may take no more places than are left free, of all of them half; who leaves makes room."""
-    monkeypatch.setattr(server.app[stream.FOLLOWERS], "_limit", 4)
-    await until(lambda: not server.app[stream.FOLLOWERS]._taken)  # noqa: SLF001 (those of other tests, who are leaving)
+    followers = server.app[stream.FOLLOWERS]
+    await until(lambda: not followers._places.taken)  # noqa: SLF001 (those of other tests, who are leaving)
+    monkeypatch.setattr(followers, "_places", Places(4))
     other = api.as_role("admin", f"{tenant}-other")
 
     async with following(api), following(api):

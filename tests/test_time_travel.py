@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestServer
 
 from events.client import ClientCloned
 from events.errors import NoRecord, OutOfOrder
@@ -18,6 +19,7 @@ from projections import history
 from projections.clients import Client, apply, load
 from service import clients, requests
 from service.as_of import PATTERN, NoMoment, parse
+from service.requests import PASTS
 from tests.callers import EXAMPLE, Api, Reply
 from tests.laws import check
 from tests.planting import defenceless, plant
@@ -323,6 +325,21 @@ async def test_in_batches(walk: Begin, owner: asyncpg.Connection, tenant: str) -
         assert whole is not None
         for batch in (1, 2, 3, whole.version, whole.version + 1):
             assert await history.as_of(owner, tenant, client_id, end, batch=batch) == whole
+
+
+async def test_a_tenants_share(api: Api, server: TestServer, tenant: str) -> None:
+    """Of the places for what was a tenant has its share, and whoever is of another finds one."""
+    client_id = (await api.register())["client_id"]
+    other = api.as_role("admin", f"{tenant}-other")
+    theirs = (await other.register())["client_id"]
+    places = server.app[PASTS]
+
+    async with places.place(tenant, wait_s=1), places.place(tenant, wait_s=1):
+        waiting = asyncio.create_task(then(api, client_id, 1))
+        assert (await then(other, theirs, 1)).status == 200
+        assert not waiting.done()
+
+    assert (await waiting).status == 200
 
 
 @pytest.mark.parametrize(

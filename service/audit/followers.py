@@ -8,7 +8,6 @@ its share of a `Tail`; and the kernel 128 KiB. That is all, whether it reads or 
 import asyncio
 import logging
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from service.audit.readers import Reader
 from service.refusals import RETRY_AFTER_S, TooManyFollowers
+from service.shares import Places
 
 STALL_S = 10.0  # so long what is sent may wait to be read
 _UNSENT_BYTES = 64 * 1024  # that the kernel takes, and as much again for its own; left alone it takes megabytes
@@ -33,13 +33,11 @@ class Followers:
     The places for followers.
 
     Args:
-        limit: of them all. A tenant may take no more places than are left free: one alone gets half of them, and
-            however many it takes, others find some.
+        limit: of them all, which tenants share.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._taken: Counter[str] = Counter()
+        self._places = Places(limit)
         self._following: dict[asyncio.Timeout, Reader] = {}
 
     def __len__(self) -> int:
@@ -59,15 +57,12 @@ class Followers:
         Raises:
             TooManyFollowers
         """
-        if self._taken[tenant_id] >= self._limit - self._taken.total():
+        if not self._places.take(tenant_id):
             raise TooManyFollowers(headers={"Retry-After": str(RETRY_AFTER_S)})
-        self._taken[tenant_id] += 1
         try:
             yield
         finally:
-            self._taken[tenant_id] -= 1
-            if not self._taken[tenant_id]:
-                del self._taken[tenant_id]
+            self._places.leave(tenant_id)
 
     @asynccontextmanager
     async def until(self, left_s: float, reader: Reader) -> AsyncIterator[None]:

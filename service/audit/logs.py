@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -24,10 +24,11 @@ from service.refusals import ClientNotFound, InvalidRequest, MalformedClientId
 from service.requests import READS, TIMEOUT_S, asked, named
 from service.routes import CALLER, Route
 from service.rules.validation import Violation
+from service.shares import Turns
 
-COUNTING = web.AppKey("counting", asyncio.Semaphore)
+COUNTING = web.AppKey("counting", Turns)
 
-AT_ONCE = 2  # searches of a process: each may read all of a tenant's records
+AT_ONCE = 2  # searches of a process, each tenant one at a time: each may read all of a tenant's records
 _BEFORE = timedelta(microseconds=1)  # no time in the log is finer
 
 _Subject = Annotated[
@@ -165,21 +166,18 @@ async def _counting(request: web.Request) -> AsyncIterator[Conn]:
     Raises:
         DatabaseAway: there was no place, or the search took too long.
     """
-    clock, places = asyncio.get_running_loop().time, request.app[COUNTING]
-    deadline = clock() + request.app[TIMEOUT_S]
-    try:
-        async with asyncio.timeout_at(deadline):
-            await places.acquire()
-    except TimeoutError:
-        raise DatabaseAway from None
-    try:
+    clock, timeout_s = asyncio.get_running_loop().time, request.app[TIMEOUT_S]
+    deadline = clock() + timeout_s
+    async with AsyncExitStack() as held:
+        try:
+            await held.enter_async_context(request.app[COUNTING].place(request[CALLER].tenant_id, wait_s=timeout_s))
+        except TimeoutError:
+            raise DatabaseAway from None
         left_s = deadline - clock()
         async with borrowed(request.app[READS], left_s) as connection, connection.transaction(readonly=True):
             # the place is given back then: nothing may go on in the server for somebody who has left
             await connection.execute(_ENDS, str(max(int(left_s * 1000), 1)))
             yield connection
-    finally:
-        places.release()
 
 
 def _shown(entries: Iterable[Entry]) -> list[LogEntry]:

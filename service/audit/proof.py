@@ -1,6 +1,6 @@
 """The handlers for who wants proof: signed heads, the keys to check them with, and whole logs verified."""
 
-import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -26,11 +26,12 @@ from service.refusals import (
 from service.requests import READS, TIMEOUT_S
 from service.routes import CALLER, Route
 from service.rules.validation import Violation
+from service.shares import Turns
 
 SIGNER = web.AppKey("signer", HeadSigner)
-VERIFYING = web.AppKey("verifying", asyncio.Semaphore)
+VERIFYING = web.AppKey("verifying", Turns)
 
-AT_ONCE = 2  # logs that a process verifies
+AT_ONCE = 2  # logs that a process verifies, each tenant one at a time
 _LINE_S = 5.0  # for which a further one is waited with
 _LONGEST_S = 300.0  # for one log
 
@@ -145,17 +146,14 @@ async def verification(request: web.Request) -> web.Response:
 
 
 async def _verified(request: web.Request, tenant_id: str) -> Verdict:
-    line = request.app[VERIFYING]
-    try:
-        async with asyncio.timeout(_LINE_S):
-            await line.acquire()
-    except TimeoutError:
-        raise TooManyVerifications(headers={"Retry-After": str(RETRY_AFTER_S)}) from None
-    try:
-        async with borrowed(request.app[READS], _LONGEST_S) as connection:
-            return await verify(connection, tenant_id)
-    finally:
-        line.release()
+    async with AsyncExitStack() as held:
+        try:
+            # whoever asks takes his own tenant's place, whichever tenant he looks into
+            await held.enter_async_context(request.app[VERIFYING].place(request[CALLER].tenant_id, wait_s=_LINE_S))
+        except TimeoutError:
+            raise TooManyVerifications(headers={"Retry-After": str(RETRY_AFTER_S)}) from None
+        connection = await held.enter_async_context(borrowed(request.app[READS], _LONGEST_S))
+        return await verify(connection, tenant_id)
 
 
 def _reached(request: web.Request, tenant_id: str) -> str:

@@ -12,7 +12,7 @@ from events.record import decode
 from events.verification.fault import LISTED, Fault, KeptHead, Verdict
 from events.verification.verifier import Verification
 
-_BATCH = 500  # records; between two of them others have their turn
+_BATCH = 100  # records, of up to 64 KiB; between two batches others have their turn
 _BEFORE_ALL = -(2**63)  # positions begin at 1, unless somebody has seen to it that they do not
 _RANGE = 20_000  # records that one statement looks through
 

@@ -85,7 +85,7 @@ class Authenticator:
         candidates = _candidates(client, last_four)
         # where something else is in the way the price is the full one: it must not tell that the secret was right
         known = self._recall(tenant_id, client_id, candidates, secret) if reason is None else None
-        match = known if known is not None else await self._match(candidates, hashes, secret)
+        match = known if known is not None else await self._match(tenant_id, candidates, hashes, secret)
         if client is None or reason is not None or match is None:
             raise InvalidClient(reason or "wrong secret")
         if known is None:
@@ -153,7 +153,9 @@ class Authenticator:
         settings = client.settings
         if settings.jwks is not None:
             return assertions.registered(settings.jwks)
-        return await self._key_sets.keys(settings.jwks_uri, kid) if settings.jwks_uri and may_fetch else ()
+        if not settings.jwks_uri or not may_fetch:
+            return ()
+        return await self._key_sets.keys(client.tenant_id, settings.jwks_uri, kid)
 
     def _recall(self, tenant_id: str, client_id: str, candidates: Iterable[Secret], secret: str) -> Secret | None:
         """The one of *candidates* that *secret* was found to be a moment ago."""
@@ -162,12 +164,14 @@ class Authenticator:
                 return candidate
         return None
 
-    async def _match(self, candidates: Sequence[Secret], hashes: Mapping[str, str], secret: str) -> Secret | None:
+    async def _match(
+        self, tenant_id: str, candidates: Sequence[Secret], hashes: Mapping[str, str], secret: str
+    ) -> Secret | None:
         """The one of *candidates* that *secret* is; where there is none, None after the same work."""
         if not candidates:
-            await self._hasher.verify(None, secret)
+            await self._hasher.verify(tenant_id, None, secret)
         for candidate in candidates:
-            if await self._hasher.verify(hashes.get(candidate.secret_id), secret):
+            if await self._hasher.verify(tenant_id, hashes.get(candidate.secret_id), secret):
                 return candidate
         return None
 

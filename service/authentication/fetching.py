@@ -23,12 +23,18 @@ from yarl import URL
 from service.fetch import NotFetched, fetch, open_session, reason
 from service.rules.jwks import LONGEST_SET, Jwk, jwks_faults
 from service.rules.uris import is_public_address, key_set_faults
+from service.shares import Turns
 
 TIMEOUT_S = 3.0  # of one fetch, from looking the name up to the last byte
 FRESH_S = 300.0  # for so long a set is not fetched again, unless it lacks a key
 AGAIN_S = 30.0  # for so long a set is not fetched again whatever it lacks, and a failure not tried again
 LIMIT = 256  # sets that are kept
 AT_ONCE = 20  # fetches
+SHARE = 5  # of them, for one tenant: whose hosts are slow keeps no other from his
+WAIT_S = 3.0  # for one's turn
+
+Key = tuple[str, str]
+"""A tenant and a URL: what one tenant asks for, and when, is in no other's way."""
 
 _logger = logging.getLogger(__name__)
 
@@ -85,23 +91,26 @@ class KeySets:
         )
         self._session = open_session(TIMEOUT_S, connector)
         self._clock = clock
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._under_way: dict[str, asyncio.Task[_Kept]] = {}
+        self._turns = Turns(AT_ONCE, share=SHARE)
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._under_way: dict[Key, asyncio.Task[_Kept | None]] = {}
 
-    async def keys(self, url: str, kid: str | None) -> tuple[Jwk, ...]:
+    async def keys(self, tenant_id: str, url: str, kid: str | None) -> tuple[Jwk, ...]:
         """
         The keys at *url*, none where they could not be had; fetched again if there is none with this *kid*.
 
-        All who ask while a fetch is under way share it.
+        All who ask for a tenant while its fetch is under way share it.
         """
-        kept = self._kept.get(url)
+        key = (tenant_id, url)
+        kept = self._kept.get(key)
         if kept is None or not kept.serves(kid, self._clock()):
-            task = self._under_way.get(url)
+            task = self._under_way.get(key)
             if task is None:
-                task = self._under_way[url] = asyncio.create_task(self._renew(url))
-                task.add_done_callback(lambda _: self._under_way.pop(url, None))
-            return (await asyncio.shield(task)).keys
-        self._kept.move_to_end(url)
+                task = self._under_way[key] = asyncio.create_task(self._in_turn(key))
+                task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            renewed = await asyncio.shield(task)
+            return () if renewed is None else renewed.keys
+        self._kept.move_to_end(key)
         return kept.keys
 
     async def close(self) -> None:
@@ -110,19 +119,30 @@ class KeySets:
             task.cancel()
         await self._session.close()
 
-    async def _renew(self, url: str) -> _Kept:
+    async def _in_turn(self, key: Key) -> _Kept | None:
+        """The set, fetched in the tenant's turn. Where it does not come, nothing is known: None, which is not kept."""
+        tenant_id, url = key
+        try:
+            async with self._turns.place(tenant_id, wait_s=WAIT_S):
+                return await self._renew(key)
+        except TimeoutError:
+            _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": "too many fetches"})
+            return None
+
+    async def _renew(self, key: Key) -> _Kept:
         """Fetch the set, and keep it. Where that fails an older one stays for as long as it would have."""
+        _, url = key
         now = self._clock()
         try:
             kept = _Kept(await self._fetch(url), now, now)
         except (NotFetched, ClientError, OSError, TimeoutError, ValueError) as error:
             # the host alone: the rest of a URL may hold what its owner keeps to itself
             _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": reason(error)})
-            before = self._kept.get(url)
+            before = self._kept.get(key)
             is_fresh = before is not None and now - before.fetched < FRESH_S
             kept = before._replace(asked=now) if before and is_fresh else _Kept((), now - FRESH_S, now)
-        self._kept[url] = kept
-        self._kept.move_to_end(url)
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
         if len(self._kept) > LIMIT:
             self._kept.popitem(last=False)
         return kept
