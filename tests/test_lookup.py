@@ -92,7 +92,7 @@ async def test_asked_again_as_all_statements_end(
     client = await plant(owner, tenant)
     gate, held = asyncio.Event(), 0
 
-    async def gated(keys: Iterable[Key]) -> dict[Key, Client]:
+    async def gated(_conn: Conn, keys: Iterable[Key]) -> dict[Key, Client]:
         nonlocal held
         held += 1
         await gate.wait()
@@ -102,7 +102,7 @@ async def test_asked_again_as_all_statements_end(
         await lookup.find(tenant, client.client_id, limit_s=5)
         return await lookup.find(tenant, client.client_id, limit_s=5)
 
-    monkeypatch.setattr(lookup, "_load", gated)
+    monkeypatch.setattr(clients, "load", gated)
     first = asyncio.create_task(twice())
     await until(lambda: held == 1)
     second = asyncio.create_task(lookup.find(tenant, client.client_id, limit_s=5))
@@ -125,6 +125,41 @@ async def test_a_database_that_does_not_answer(
         await pool.release(connection)
 
     assert await lookup.find(tenant, client.client_id, limit_s=5) == client
+
+
+async def test_a_row_that_cannot_be_read(owner: asyncpg.Connection, lookup: Lookup, tenant: str) -> None:
+    """It fails whoever asks for that client, and nobody who asks for another at the same moment."""
+    sound, broken = await plant(owner, tenant), await plant(owner, tenant)
+    spoil = "update clients set state = jsonb_set(state::jsonb, '{settings,scopes}', '5')::json where client_id = $1"
+    await owner.execute(spoil, broken.client_id)
+
+    asked = [lookup.find(tenant, one.client_id, limit_s=5) for one in (sound, broken, sound, broken) * 2]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert outcomes[::2] == [sound] * 4
+    failures = outcomes[1::2]
+    assert all(isinstance(one, Exception) and not isinstance(one, DatabaseAway) for one in failures)
+    assert len(set(map(id, failures))) == 4
+
+
+async def test_a_statement_is_not_longer_than_who_waits(
+    lookup: Lookup, tenant: str, monkeypatch: pytest.MonkeyPatch, owner: asyncpg.Connection
+) -> None:
+    """A statement that hangs ends when nobody waits for it any more: whoever asks next does not wait behind it."""
+    client = await plant(owner, tenant)
+
+    async def endless(conn: Conn, _keys: Iterable[Key]) -> dict[Key, Client]:
+        await conn.execute("select pg_sleep(60)")
+        raise AssertionError
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(clients, "load", endless)
+        asked = [asyncio.create_task(lookup.find(tenant, client.client_id, limit_s=0.2)) for _ in range(2)]
+        for task in asked:
+            with pytest.raises(DatabaseAway):
+                await task
+
+    assert await lookup.find(tenant, client.client_id, limit_s=2) == client
 
 
 async def test_a_statement_that_fails(
