@@ -344,6 +344,35 @@ async def test_goes_on(archives: Archives, here: Api, lived: Any) -> None:
     )
 
 
+async def test_a_tenant_that_cannot_be(archives: Archives, lived: Any) -> None:
+    """`*` is what all tenants are called together: none comes in under that name."""
+    await archives.exported()
+    first, *others = lines(archives.file.read_bytes())
+    archives.file.write_bytes(packed([first.replace(archives.tenant.encode(), b"*"), *others]))
+
+    said = await archives.bring()
+
+    assert (said.status, said.err.count("\n")) == (3, 1)
+    assert "a tenant whose name no tenant can have" in said.err
+
+
+async def test_goes_on_unproven(archives: Archives, here: Api, lived: Any) -> None:
+    """A tenant that is here is not continued by records of which no known key says that they are its own."""
+    await archives.exported()
+    await archives.brought()
+    before = await everything(archives.target.owner, archives.tenant)
+    await here.register()
+    await archives.exported(MITOSIS_HOME=str(archives.home / "nobody"))
+
+    said = await archives.bring()
+
+    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert "no key that is known signed what would be added to it" in said.err
+    assert await everything(archives.target.owner, archives.tenant) == before
+    await archives.brought("--unproven")
+    assert len(await check(archives.target.owner, archives.tenant)) == len(before["events"]) + 1
+
+
 @pytest.mark.parametrize("more", [0, 3])
 async def test_forked(archives: Archives, tenant: str, more: int) -> None:
     """A tenant of that name with other records is left as it is, be it shorter, as long or longer."""

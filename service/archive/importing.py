@@ -43,6 +43,10 @@ class ThereAlready(MitosisError):
     """There is such a tenant, and the archive does not extend it. The message says how the two differ."""
 
 
+class Unproven(MitosisError):
+    """There is such a tenant, and nobody says that what the archive would add to it is from where it came."""
+
+
 class Imported(NamedTuple):
     """
     What came of it.
@@ -64,12 +68,18 @@ class Import:
     """
     Brings in what *unpacking* reads, in the caller's transaction and in the role mitosis_mover.
 
+    Args:
+        conn: in whose transaction.
+        unpacking: what is brought in. Its chain shows that it is whole, and only a signature who wrote it.
+        may_extend: whether it may add records to a tenant that is here.
+
     Nothing is visible before that transaction commits; where anything is raised, it must not.
     """
 
-    def __init__(self, conn: Conn, unpacking: Unpacking) -> None:
+    def __init__(self, conn: Conn, unpacking: Unpacking, *, may_extend: bool) -> None:
         self._conn = conn
         self._unpacking = unpacking
+        self._may_extend = may_extend
         self._tenant_id = unpacking.manifest.tenant_id
         self._withheld = 0
         self._has_erased = False
@@ -80,6 +90,7 @@ class Import:
 
         Raises:
             ThereAlready: there are other records of this tenant, more of them, or it takes no changes.
+            Unproven: it would be extended, and may not be.
             NoArchive, LogDamaged: the archive is damaged; or the log here is, which it should extend.
         """
         try:
@@ -92,6 +103,10 @@ class Import:
         if self._unpacking.manifest.records <= held.position:
             await self._require_the_same(held)
             return Imported(held, held.position, 0, 0)
+        if held.position and not self._may_extend:
+            raise Unproven(
+                f"tenant {self._tenant_id} is here, and no key that is known signed what would be added to it"
+            )
         gathering = Gathering(self._conn, self._tenant_id, is_new=held.position == 0)
         batch = await asyncio.to_thread(self._unpacking.next)
         while batch.entries:

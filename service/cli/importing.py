@@ -13,11 +13,12 @@ from events.archive import Manifest, NoArchive, Reader
 from events.errors import LogDamaged, MitosisError
 from service.archive import withheld
 from service.archive.compression import decompressed, is_compressed
-from service.archive.importing import Import, Imported, ThereAlready
+from service.archive.importing import Import, Imported, ThereAlready, Unproven
 from service.archive.sealing import Opener
 from service.archive.unpacking import Unpacking
 from service.audit import heads
 from service.audit.heads import NoHead
+from service.bearer import is_tenant_id
 from service.cli import imported as said
 from service.cli import passphrases
 from service.cli.connecting import connected, database
@@ -48,8 +49,9 @@ def add(actions: Commands) -> None:
         description="Bring in a tenant as it was exported, with the same positions, ids, times and digests, in one "
         "transaction: all of it is verified before any of it is seen. A tenant that is here is continued if the "
         "archive extends its log, and otherwise left as it is. Clients whose secrets cannot be checked, as the archive "
-        "has no credentials, are listed: they need new ones. It may be interrupted, and run again. Exit status 3 if "
-        "the archive is damaged, 4 if there is such a tenant that it does not extend.",
+        "has no credentials, are listed: they need new ones. A tenant that is here is continued only by an archive "
+        "whose head a known key signed: that of this machine, or one of --jwks. It may be interrupted, and run again. "
+        "Exit status 3 if the archive is damaged, 4 if there is such a tenant that it does not extend.",
     )
     importing.add_argument("file", type=Path, metavar="FILE", help="the archive; - for standard input")
     importing.add_argument(
@@ -67,6 +69,9 @@ def add(actions: Commands) -> None:
         metavar="FILE",
         help="the archive must be signed with one of these keys, as /.well-known/jwks.json answers; several times",
     )
+    importing.add_argument(
+        "--unproven", action="store_true", help="continue a tenant that is here with what no known key signed"
+    )
     importing.add_argument("--dry-run", action="store_true", help="do all of it, and take it back in the end")
     importing.add_argument(
         "--json", action="store_true", help="one JSON object a line: clients that need new secrets, then the outcome"
@@ -79,12 +84,15 @@ def _import(parsed: argparse.Namespace) -> int:
     try:
         with _source(parsed.file) as file, database(config) as url:
             reader = Reader(decompressed(file))
+            _require_a_name(reader.manifest)
             is_proven = _is_proven(config, parsed, reader.manifest)
             unpacking = Unpacking(reader, _opener(parsed, reader.manifest))
-            imported, needy = asyncio.run(_imported(url, parsed, unpacking))
+            imported, needy = asyncio.run(_imported(url, parsed, unpacking, may_extend=is_proven or parsed.unproven))
     except (NoArchive, LogDamaged) as damage:
         sys.stderr.write(f"mitosis: nothing was imported: {plain(str(damage))}\n")
         return DAMAGED
+    except Unproven as unproven:
+        raise CannotImport(f"nothing was imported: {unproven}: --jwks names keys, --unproven does without") from None
     except ThereAlready as there:
         sys.stderr.write(f"mitosis: nothing was imported: {plain(str(there))}\n")
         return THERE
@@ -106,6 +114,11 @@ def _source(path: Path) -> Iterator[BufferedReader]:
         if not is_compressed(file):
             raise NoArchive(f"{path} is no archive of a tenant")
         yield file
+
+
+def _require_a_name(manifest: Manifest) -> None:
+    if not is_tenant_id(manifest.tenant_id):
+        raise NoArchive("this archive is of a tenant whose name no tenant can have")
 
 
 def _is_proven(config: Config, parsed: argparse.Namespace, manifest: Manifest) -> bool:
@@ -145,7 +158,9 @@ def _opener(parsed: argparse.Namespace, manifest: Manifest) -> Opener | None:
     return Opener(protection, parsed.identity.read_text())
 
 
-async def _imported(url: str, parsed: argparse.Namespace, unpacking: Unpacking) -> tuple[Imported, int]:
+async def _imported(
+    url: str, parsed: argparse.Namespace, unpacking: Unpacking, *, may_extend: bool
+) -> tuple[Imported, int]:
     """What came of it, and how many clients need new secrets, once they were named."""
     tenant_id = unpacking.manifest.tenant_id
     async with connected(url, MOVER_ROLE, "tenant import") as connection:
@@ -154,7 +169,7 @@ async def _imported(url: str, parsed: argparse.Namespace, unpacking: Unpacking) 
         await attempt.start()
         with progress(unpacking.manifest.records, "records") as shown, undisturbed():
             shown.about(tenant_id)
-            imported = await Import(connection, unpacking).run(shown.reach)
+            imported = await Import(connection, unpacking, may_extend=may_extend).run(shown.reach)
         if not parsed.dry_run:
             await attempt.commit()
             attempt = connection.transaction(readonly=True)
