@@ -50,6 +50,7 @@ from service.rules.validation import Violation
 GRACE_S = web.AppKey("grace_s", float)
 
 _DESCRIPTION_LIMIT = 255  # characters
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # no time zone takes it out of what a datetime can be
 _UNMADE = SealedSecret(hash="", last_four="")  # of a command that is looked at before its credential is made
 
 
@@ -226,6 +227,8 @@ def _checked(wanted: NewSecret) -> NewSecret:
             faults.append(("expires_at", "has no time zone"))
         elif wanted.expires_at <= datetime.now(UTC):
             faults.append(("expires_at", "is in the past"))
+        elif wanted.expires_at > _LATEST:
+            faults.append(("expires_at", "is after the year 9998"))
     if faults:
         raise InvalidRequest(
             violations=tuple(Violation(field, message, "contract: secrets") for field, message in faults)

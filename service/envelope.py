@@ -60,6 +60,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     violations: list[Violation] | UnsetType = UNSET
 
 
+_NAMED_LIMIT = 200  # violations: an answer must not be many times what was sent
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,7 +106,7 @@ def failure(error: Exception) -> web.Response:
     violations: list[Violation] | UnsetType = UNSET
     if isinstance(error, Refusal):
         code, headers = error.code, error.headers
-        violations = list(error.violations) or UNSET
+        violations = list(error.violations[:_NAMED_LIMIT]) or UNSET
     elif isinstance(error, DatabaseAway):
         code, headers = FAILURES[type(error)], {"Retry-After": str(RETRY_AFTER_S)}
     else:

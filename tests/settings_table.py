@@ -100,6 +100,14 @@ OKP_448 = {
 }
 
 
+def nested(levels: int) -> object:
+    """Arrays in each other."""
+    value: object = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
 def key_set(*keys: object, **members: object) -> str:
     """The text of a JWK Set of *keys*."""
     return json.dumps({"keys": keys, **members})
@@ -435,6 +443,9 @@ BAD_KEY_SETS = {
     "weak RSA": (key_set({**RSA, "n": WEAK_MODULUS}), "jwks.keys[0].n", "RFC 7518 3.3"),
     "weak RSA behind zeros": (key_set({**RSA, "n": "AAAA" * 100 + WEAK_MODULUS}), "jwks.keys[0].n", "RFC 7518 3.3"),
     "enormous RSA": (key_set({**RSA, "n": "____" * 15_000}), "jwks.keys[0].n", "RFC 7518 3.3"),
+    "RSA with an enormous exponent": (key_set({**RSA, "e": "____" * 128}), "jwks.keys[0].e", "contract: jwks"),
+    "seventeen levels": (key_set(RSA, other=nested(16)), "jwks", "contract: jwks"),
+    "hundreds of levels": (key_set(RSA, other=nested(400)), "jwks", "contract: jwks"),
     "RSA with exponent 1": (key_set({**RSA, "e": "AQ"}), "jwks.keys[0]", "RFC 7518 6"),
     "RSA with an even exponent": (key_set({**RSA, "e": "BA"}), "jwks.keys[0]", "RFC 7518 6"),
     "unknown use": (key_set({**RSA, "use": "fun"}), "jwks.keys[0]", "RFC 7518 6"),

@@ -99,6 +99,7 @@ async def test_a_second_secret(api: Api, tenant: str, owner: asyncpg.Connection)
         ({"description": 7}, "description"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-23:59"}, "expires_at"),
         ({"expires_at": "soon"}, "expires_at"),
         ({"secret_value": "my own"}, "secret_value"),
     ],

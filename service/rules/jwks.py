@@ -25,7 +25,9 @@ Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 
 LONGEST_SET = 65_536  # characters: no request is larger
 MOST_KEYS = 50  # importing one costs about a millisecond
+MOST_LEVELS = 16  # of arrays and objects in each other; a usual set has four
 RSA_BITS = range(2048, 16_384 + 1)  # RFC 7518 3.3 below; OpenSSL verifies nothing above
+EXPONENT_BITS = 64  # a longer one makes each signature cost more, and is in no use
 
 PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")  # RFC 7518 6.2.2, 6.3.2, 6.4.1
 PUBLIC_MEMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
@@ -56,11 +58,24 @@ def _faults(text: str) -> Iterator[Fault]:
     except (ValueError, RecursionError, msgspec.DecodeError):
         yield "", "is not JSON (RFC 8259) with unique member names", "RFC 7517 5"
         return
+    if _levels(key_set) > MOST_LEVELS:  # who reads it later may have less room than there is here
+        yield "", f"is nested more than {MOST_LEVELS} levels deep", "contract: jwks"
+        return
     if not isinstance(key_set, dict) or not isinstance(keys := key_set.get("keys"), list) or not keys:
         yield "", "is not a JWK Set: an object whose 'keys' is an array with at least one key", "RFC 7517 5"
     if isinstance(key_set, dict):
         yield from _secret_faults("", key_set)
         yield from _keys_faults(key_set.get("keys"))
+
+
+def _levels(value: Json) -> int:
+    """How many arrays and objects are in each other; however many, and if more than MOST_LEVELS, one more."""
+    inside, levels = [value], 0
+    while inside and levels <= MOST_LEVELS:
+        within = [member for member in inside if isinstance(member, dict | list)]
+        inside = [each for member in within for each in (member.values() if isinstance(member, dict) else member)]
+        levels += bool(within)
+    return levels
 
 
 def _unambiguous(members: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -143,6 +158,8 @@ def _rsa_faults(path: str, key: dict[str, Json]) -> Iterator[Fault]:
             yield f"{path}.{name}", "is not a base64url number without padding", "RFC 7518 6.3.1"
         elif name == "n" and (bits := int.from_bytes(octets).bit_length()) not in RSA_BITS:
             yield f"{path}.n", f"has {bits:,} bits; {RSA_BITS[0]:,} to {RSA_BITS[-1]:,} are accepted", "RFC 7518 3.3"
+        elif name == "e" and (bits := int.from_bytes(octets).bit_length()) > EXPONENT_BITS:
+            yield f"{path}.e", f"has {bits:,} bits; up to {EXPONENT_BITS} are accepted", "contract: jwks"
 
 
 def _curve_faults(path: str, key: dict[str, Json], kty: str) -> Iterator[Fault]:
