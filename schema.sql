@@ -109,7 +109,8 @@ end
 $$;
 
 -- What an eraser may do to a record: take away its private part, once its client is deleted. The digest does not cover it.
--- Whether it is deleted is asked of the log, by its full name: a table that an eraser may write, or make, says nothing.
+-- Whether it is deleted is asked of the log up to its head, by its full name: a table that an eraser may write, or make,
+-- says nothing.
 create or replace function refuse_all_but_erasure() returns trigger language plpgsql
     set search_path = pg_catalog, pg_temp as $$
 declare
@@ -120,8 +121,10 @@ begin
         select exists (
             select from %I.events
             where tenant_id = $1 and body ->> 'client_id' = $2 and body -> 'data' ->> 'type' = 'ClientDeleted'
+                and position <= (select position from %I.heads where tenant_id = $1)
         )
         $query$,
+        tg_table_schema,
         tg_table_schema
     )
     into is_deleted using old.tenant_id, old.body ->> 'client_id';
@@ -293,7 +296,7 @@ revoke all on schema_state, heads, events, withheld, clients, clients_shadow, cl
 grant select on schema_state
     to mitosis_service, mitosis_consumer, mitosis_eraser, mitosis_mover, mitosis_operator;
 
-grant select, insert, update (position, digest, time) on heads to mitosis_service;
+grant select, insert (tenant_id, digest), update (position, digest, time) on heads to mitosis_service;
 grant select, insert on events to mitosis_service;
 grant select on withheld to mitosis_service;
 grant select, insert, update (state, name_folded) on clients to mitosis_service;

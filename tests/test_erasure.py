@@ -122,6 +122,11 @@ TRICKS = [
     "update clients set state = jsonb_set(state::jsonb, '{deleted_at}', '\"2026-01-01T00:00:00Z\"')::json",
     "create temp table clients on commit drop as select client_id, tenant_id, true as is_deleted from public.clients",
     "create temp table events on commit drop as select tenant_id, position, event_id, digest, body from public.events",
+    # of what is behind the head nobody has heard
+    """insert into events (tenant_id, position, event_id, digest, body)
+    select tenant_id, position + 1000000, overlay(event_id placing '7' from 1), digest,
+        jsonb_set(body::jsonb, '{data}', '{"type": "ClientDeleted"}')::json
+    from events""",
 ]
 
 

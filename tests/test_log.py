@@ -89,8 +89,10 @@ async def test_head_moves_forward(owner: asyncpg.Connection, written: str, role:
 GRANTS = {
     "mitosis_service": {
         "schema_state": "select",
-        "heads": "insert select",
-        **{f"heads({column})": "update" for column in ("position", "digest", "time")},
+        "heads": "select",
+        **dict.fromkeys(("heads(position)", "heads(time)"), "update"),
+        "heads(digest)": "insert update",
+        "heads(tenant_id)": "insert",
         "events": "insert select",
         "withheld": "select",
         "clients": "insert select",
