@@ -5,6 +5,7 @@ A record as a CloudEvent (CloudEvents 1.0, JSON format): what feeds, files and m
 is in none of them: an `Entry` that was read for a feed does not have it, and nothing here would write it.
 """
 
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote
 
@@ -59,9 +60,15 @@ _place = msgspec.json.Decoder(_Placed).decode
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache  # of a tenant there are many
 def source(tenant_id: str) -> str:
     """The URI reference that names a tenant's log."""
     return _SOURCE + quote(tenant_id, safe="")
+
+
+@lru_cache
+def _tenant(source: str) -> str:
+    return unquote(source.removeprefix(_SOURCE))
 
 
 def encode(entry: Entry) -> tuple[str, bytes]:
@@ -105,4 +112,4 @@ def decode(line: bytes | str) -> Entry:
         raise NoCloudEvent(f"no CloudEvent with a record: {error}") from None
     if not event.source.startswith(_SOURCE):
         raise NoCloudEvent("no CloudEvent of a tenant's log: its source is another")
-    return Entry(unquote(event.source.removeprefix(_SOURCE)), position, event.id, digest, bytes(event.data))
+    return Entry(_tenant(event.source), position, event.id, digest, bytes(event.data))

@@ -29,6 +29,7 @@ from service.lookup import Lookup
 from service.metrics.instruments import INSTRUMENTS, Instruments
 from service.metrics.state import STATE, State
 from service.reading import BODY_LIMIT
+from service.recent import Recent
 from service.shares import Turns
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
@@ -77,11 +78,13 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             app[routes.TOKENS] = Tokens(key, config.audience, issuer)
             # a quarter is for what a handler looks up before
             doorbell = Doorbell(feeds, timeout_s=timeout_s)
+            app[requests.RECENT] = recent = Recent()
             desk = Desk(
                 writes,
                 timeout_s=timeout_s * 3 / 4,
                 line_limit=config.desk_line,
                 ring=doorbell.ring,
+                seen=recent.note,
                 turned=app[INSTRUMENTS].turned,
             )
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher

@@ -1,6 +1,7 @@
 """The handlers for clients."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from ulid import ULID
 
 from events.client import ClientSettings, Status
 from events.database import borrowed
+from events.errors import Refused
 from projections import clients as table
 from projections.clients import Client
 from service.as_of import Moment
@@ -34,6 +36,7 @@ from service.refusals import (
 from service.requests import (
     DESK,
     READS,
+    RECENT,
     TIMEOUT_S,
     actor,
     asked,
@@ -158,7 +161,7 @@ async def clone(request: web.Request) -> web.Response:
 
     async def make(receipt_for: ReceiptFor, *, mints: bool = False) -> web.Response:
         # so that no hash is made in vain; the turn reads the source again, under the lock
-        source, _, settings = await _look_ahead(request, wish, request.app[TIMEOUT_S] / 8)
+        source, _, settings = _glance(request, wish) or await _look_ahead(request, wish, request.app[TIMEOUT_S] / 8)
         credential = await mint(request) if mints or needs_secret(settings) else None
         ulid, (changed, removed) = str(ULID()), overrides.split()
 
@@ -188,16 +191,33 @@ async def clone(request: web.Request) -> web.Response:
     return await once(request, key, make)
 
 
-async def _look_ahead(request: web.Request, wish: _Wish, limit_s: float) -> tuple[Client, Status, ClientSettings]:
-    """The source as it is to be copied, and the status and the settings that its clone would have."""
+_Ahead = tuple[Client, Status, ClientSettings]
+"""A source as it is to be copied, and the status and the settings that its clone would have."""
+
+
+def _glance(request: web.Request, wish: _Wish) -> _Ahead | None:
+    """What to expect, if the source was seen lately; None where that would be refused, as what was seen may be old."""
+    source = request.app[RECENT].find(request[CALLER].tenant_id, wish.source_id)
+    if source is None or source.deleted_at is not None or wish.when is not None:
+        return None
+    with suppress(Refused):
+        return _expected(source, source, wish)
+    return None
+
+
+async def _look_ahead(request: web.Request, wish: _Wish, limit_s: float) -> _Ahead:
+    """What will come of the wish, as far as can be known before the turn."""
     async with looking_ahead(request):
         if wish.when is None:
-            source = present = await load(request, wish.source_id, limit_s)
-            if wish.version not in (None, source.version):
-                raise VersionMoved
-        else:
-            source, present = await load_past(request, wish.source_id, wish.when, limit_s)
-        return source, cloned_status(source, present), cloned_settings(source.settings, *wish.overrides.split())
+            source = await load(request, wish.source_id, limit_s)
+            return _expected(source, source, wish)
+        return _expected(*await load_past(request, wish.source_id, wish.when, limit_s), wish)
+
+
+def _expected(source: Client, present: Client, wish: _Wish) -> _Ahead:
+    if wish.when is None and wish.version not in (None, source.version):
+        raise VersionMoved
+    return source, cloned_status(source, present), cloned_settings(source.settings, *wish.overrides.split())
 
 
 async def show(request: web.Request) -> web.Response:

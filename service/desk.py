@@ -46,6 +46,7 @@ class Desk:
         line_limit: commands that may wait in all.
         timeout_s: a caller is answered within this, whatever the database does.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
+        seen: is told the clients that such a turn read and wrote; likewise.
         turned: is told of each turn how many commands it took, and how many seconds.
     """
 
@@ -57,10 +58,12 @@ class Desk:
         turn_limit: int = 256,
         line_limit: int = 4096,
         ring: Callable[[Iterable[str]], None] | None = None,
+        seen: Callable[[Iterable[Client]], None] | None = None,
         turned: Callable[[int, float], None] | None = None,
     ) -> None:
         self._pool = pool
         self._ring = ring
+        self._seen = seen
         self._turned = turned
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit
@@ -229,6 +232,9 @@ class Desk:
             raise
         if turn.heads and self._ring is not None:
             self._ring(turn.heads)
+        if self._seen is not None:
+            self._seen(known.values())
+            self._seen(turn.changed.values())
         for ticket, outcome in outcomes:
             if isinstance(outcome, Exception):
                 ticket.fail(outcome)

@@ -25,6 +25,7 @@ from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
 from service.desk import Desk
 from service.lookup import Lookup
+from service.recent import Recent
 from service.refusals import (
     ClientNotFound,
     InvalidRequest,
@@ -43,6 +44,7 @@ HASHER = web.AppKey("hasher", Hasher)
 LOOKUP = web.AppKey("lookup", Lookup)
 PASTS = web.AppKey("pasts", Turns)
 READS = web.AppKey("reads", asyncpg.Pool)
+RECENT = web.AppKey("recent", Recent)
 TIMEOUT_S = web.AppKey("timeout_s", float)
 
 PASTS_AT_ONCE = 4  # clients as they were: each takes as many records as the client had, and the memory of some

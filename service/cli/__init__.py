@@ -7,6 +7,7 @@ from importlib import import_module
 from events.errors import MitosisError
 from service.cli.parser import Parser
 from service.cli.printing import plain
+from service.cycles import look_rarely
 
 # each command's module, in the order of the help
 _MODULES = {
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         parsed = _parser(words[0] if words else "").parse_args(words)
+        look_rarely()
         return int(parsed.run(parsed) or 0)
     except MitosisError as error:
         sys.stderr.write(f"mitosis: {plain(str(error))}\n")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.app import build
 from service.config import Config
+from service.cycles import look_rarely
 from service.runner import Runner
 from service.serving.sharing import Shares
 
@@ -38,6 +39,7 @@ async def accepting(
     app = build(config)
     runner = Runner(app, access_log=None, shutdown_timeout=ANSWER_S)
     await runner.setup()
+    look_rarely()
     server = cast("web.Server", runner.server)  # it is there since the setup
     shared: list[asyncio.Task[None]] = []
     try:
