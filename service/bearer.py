@@ -1,6 +1,5 @@
 """Who is calling: from a bearer token (RFC 6750) to a Caller."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from joserfc.jwk import OKPKey
 from service import jose
 from service.issuer import Issuer
 from service.jose import Header, NoToken, PublicKey
+from service.naming import is_tenant_id
 from service.refusals import InvalidToken, MalformedTenant, NotPermitted, OtherTenant, Unauthenticated
 
 ISSUER = "mitosis"
@@ -26,15 +26,7 @@ SKEW_S = 60  # by which an issuer's clock may be ahead
 PROVEN_LIMIT = 10_000  # tokens
 ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"})
 TYPES = frozenset({"jwt", "at+jwt"})  # an issuer signs more than that: logout tokens, client assertions
-TENANT_ID = r"[!-~]{1,128}"
-_tenant_id = re.compile(TENANT_ID)
-ALL = "*"  # which no tenant is called: it means all of them
 _INSUFFICIENT = {"WWW-Authenticate": 'Bearer realm="mitosis", error="insufficient_scope"'}  # RFC 6750 section 3.1
-
-
-def is_tenant_id(text: str) -> bool:
-    """Whether *text* can name a tenant: 1 to 128 printable ASCII characters without spaces, and not `*` alone."""
-    return _tenant_id.fullmatch(text) is not None and text != ALL
 
 
 class Caller(NamedTuple):

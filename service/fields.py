@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from service.bearer import TENANT_ID
 from service.credentials import CHECKSUM_LENGTH, PREFIX, RANDOM_LENGTH
+from service.naming import TENANT_ID
 from service.rules.jwks import LONGEST_SET
 from service.rules.uris import LONGEST_URL
 from service.rules.validation import FAPI_PROFILES, GRANTS, LONGEST_NAME, LONGEST_SCOPE, METHODS, MOST_ENTRIES

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from aiohttp import ClientError, ClientSession
 
 from events.consumer import BATCH
-from service.bearer import ALL, Tokens
+from service.bearer import Tokens
+from service.naming import ALL
 from tests.callers import Api
 from tests.leaks import WITNESS
 from tests.load import Door

@@ -19,9 +19,9 @@ from events.consumer import Consumer
 from events.log import Entry
 from service.app import build
 from service.audit.verifying import verify
-from service.bearer import ALL
 from service.config import Config
 from service.embedded import Embedded
+from service.naming import ALL
 from service.routes import TOKENS
 from tests.audience import Crew, Follower, judge
 from tests.callers import Api

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from service.bearer import is_tenant_id
+from service.naming import is_tenant_id
 
 LONGEST = 8000  # characters; aiohttp takes no header line over 8,190 bytes
 _UNPACKED_LIMIT = 1024 * 1024  # bytes

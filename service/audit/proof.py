@@ -15,8 +15,9 @@ from events.verification.fault import Verdict
 from service import fields
 from service.audit.heads import HeadSigner, JwkSet
 from service.audit.verifying import verify
-from service.bearer import READERS, is_tenant_id, reach
+from service.bearer import READERS, reach
 from service.envelope import Answer, Instant, answer
+from service.naming import is_tenant_id
 from service.reading import decode
 from service.refusals import (
     RETRY_AFTER_S,

@@ -8,7 +8,7 @@ from typing import Protocol
 from events.errors import CursorAhead
 from events.feed import Feed, Tail, Told
 from service.audit import cursor
-from service.bearer import ALL
+from service.naming import ALL
 
 _TENANTS_LIMIT = 5000  # more than a cursor holds
 _BEGINNING = ("", "0")

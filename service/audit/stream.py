@@ -18,7 +18,8 @@ from events.record import Happening
 from service.audit import cursor
 from service.audit.followers import CutOff, Followers, bound, require_presence, send
 from service.audit.readers import CursorOverflow, Reader, reading
-from service.bearer import ALL, READERS, TENANT_ID, reach
+from service.bearer import READERS, reach
+from service.naming import ALL, TENANT_ID
 from service.refusals import InvalidRequest, LogShorter, MalformedRequest, TooManyFollowers, TooManyTenants
 from service.requests import asked
 from service.routes import CALLER, Route

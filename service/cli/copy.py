@@ -8,7 +8,6 @@ import msgspec
 
 from events.errors import MitosisError
 from events.tenant import Rewrite
-from service.bearer import is_tenant_id
 from service.cli.acting import operator
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
@@ -16,6 +15,7 @@ from service.cli.progress import progress
 from service.config import from_environment
 from service.copying import Copied, Copy
 from service.database import MOVER_ROLE
+from service.naming import is_tenant_id
 from service.rewriting import Rules
 from service.rules.uris import page_faults
 

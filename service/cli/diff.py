@@ -16,12 +16,12 @@ from projections import history
 from projections.clients import Client
 from service import as_of, fields
 from service.as_of import Moment, NoMoment
-from service.bearer import is_tenant_id
 from service.cli.connecting import connected, database
 from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.config import from_environment
 from service.database import CONSUMER_ROLE, reason
+from service.naming import is_tenant_id
 
 # what names the client and counts its changes, and the secrets, which are compared one by one
 _NOT_COMPARED = {"tenant_id", "client_id", "id", "version", "created_at", "updated_at", "settings", "secrets"}

@@ -18,20 +18,20 @@ from service.archive.sealing import Opener
 from service.archive.unpacking import Unpacking
 from service.audit import heads
 from service.audit.heads import NoHead
-from service.bearer import is_tenant_id
 from service.cli import imported as said
 from service.cli import passphrases
 from service.cli.connecting import connected, database
 from service.cli.imported import Outcome
+from service.cli.keys import jwks, own_key
 from service.cli.parser import Commands
 from service.cli.printing import plain
 from service.cli.progress import progress
 from service.cli.trouble import LOCK_TIMEOUT
 from service.cli.undisturbed import undisturbed
-from service.cli.verify import jwks, own_key
 from service.config import Config, from_environment
 from service.database import MOVER_ROLE
 from service.jose import PublicKey
+from service.naming import is_tenant_id
 
 DAMAGED = 3  # exit status
 THERE = 4

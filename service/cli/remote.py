@@ -13,9 +13,10 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from events.errors import MitosisError
 from service import fetch
-from service.bearer import ALL, Tokens, is_tenant_id
+from service.bearer import Tokens
 from service.cli.printing import plain
 from service.config import Config, ConfigError
+from service.naming import ALL, is_tenant_id
 from service.signing import load_key
 
 _SILENCE_S = 45.0  # three heartbeats

@@ -6,9 +6,10 @@ import sys
 import msgspec
 
 from service import serve
-from service.bearer import ROLES, Tokens, is_tenant_id
+from service.bearer import ROLES, Tokens
 from service.cli.parser import Commands
 from service.config import ConfigError, from_environment, seconds
+from service.naming import is_tenant_id
 from service.signing import load_key
 
 

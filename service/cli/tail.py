@@ -8,10 +8,10 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from service.bearer import ALL
 from service.cli.printing import plain
 from service.cli.remote import NoAnswer, Remote, here, token
 from service.config import from_environment
+from service.naming import ALL
 
 _LAST = 10  # records, where nobody says from where on
 _COLOURS = {

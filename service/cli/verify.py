@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,14 +17,14 @@ from events.verification.fault import Fault, KeptHead, Verdict
 from events.verification.verifier import Verification
 from service.archive.compression import decompressed, is_compressed
 from service.audit import heads, verifying
-from service.bearer import is_tenant_id
 from service.cli.connecting import connected, database
+from service.cli.keys import jwks, own_key
 from service.cli.printing import plain
 from service.cli.remote import Remote, token
 from service.config import Config, from_environment
 from service.database import SERVICE_ROLE
 from service.jose import PublicKey
-from service.signing import load_key
+from service.naming import is_tenant_id
 
 DAMAGED = 3  # exit status
 _LINE_BYTES = 4 * 1024 * 1024
@@ -133,20 +132,6 @@ async def _service(config: Config, parsed: argparse.Namespace, keys: list[Public
                 verification.take(entry)
                 place = entry.position
     return verification.end(None), len(kept)
-
-
-def jwks(file: Path) -> list[dict[str, Any]]:
-    """The keys in a JWK Set (RFC 7517)."""
-    try:
-        return [dict(jwk) for jwk in msgspec.json.decode(file.read_bytes())["keys"]]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        raise CannotVerify(f"{file} is no JWK Set") from None
-
-
-def own_key(config: Config) -> PublicKey:
-    """The public half of the local signing key."""
-    key = load_key(config.key_file)
-    return PublicKey({**key.as_dict(private=False), "kid": key.thumbprint()})
 
 
 def _kept(files: Iterable[Path], keys: list[PublicKey]) -> list[tuple[str, KeptHead]]:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from service import idempotency, languages, refusals
-from service.bearer import TENANT_ID
 from service.document import examples
 from service.envelope import NO_STORE, Failure
 from service.fields import CLIENT_ID, ULID
+from service.naming import TENANT_ID
 from service.refusals import Refusal
 from service.routes import Route
 
