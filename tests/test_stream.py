@@ -358,7 +358,9 @@ async def test_too_many(api: Api, server: TestServer, tenant: str, monkeypatch: 
     await until(let_in)
 
 
-async def test_who_does_not_read(api: Api, tenant: str, owner: asyncpg.Connection, monkeypatch: Any) -> None:
+async def test_who_does_not_read(
+    api: Api, server: TestServer, tenant: str, owner: asyncpg.Connection, monkeypatch: Any
+) -> None:
     """Who does not read is cut off and can go on; others get everything meanwhile, and nobody who writes waits."""
     monkeypatch.setattr(followers, "STALL_S", 2.0)
     source = (await api.register(jwks=None, website="https://example.com/" + "x" * 1900))["client_id"]
@@ -373,6 +375,7 @@ async def test_who_does_not_read(api: Api, tenant: str, owner: asyncpg.Connectio
             await asyncio.gather(*(api.clone(source) for _ in range(100)))
         seen = await reading
 
+    await until(lambda: not len(server.app[stream.FOLLOWERS]))
     assert [int(one.id) for one in seen] == list(range(1, 1102))
     got = b""
     with suppress(ConnectionError):
