@@ -20,6 +20,7 @@ from service.authentication.remembered import Remembered
 from service.authentication.usage import Usage
 from service.bearer import Tokens
 from service.config import Config
+from service.console import site as console
 from service.credentials import Hasher
 from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
@@ -133,4 +134,5 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
     )
     app[document.PAGES] = document.pages(table, config.base_path)
     routes.add(app, table, config.base_path)
+    console.add(app, config)  # it is for people, and no part of the API that the document is about
     return app

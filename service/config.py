@@ -52,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     tenant_claim: str = "tenant_id"
     role_claim: str = "role"
+    console_client_id: str | None = None
     argon2_memory_kib: int = 19456
     argon2_time_cost: int = 2
     argon2_parallelism: int = 1

@@ -1,0 +1,7 @@
+import { t } from "../language.js";
+import { Page } from "../page.js";
+import { html } from "../view.js";
+
+export default function Audit() {
+  return html`<${Page} title=${t("page.audit")} />`;
+}

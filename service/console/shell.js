@@ -1,0 +1,75 @@
+// What is around each page: the way between pages, who is signed in, language and theme.
+
+import { LANGUAGES, language, speak, t } from "./language.js";
+import { Logo } from "./logo.js";
+import { NotForYou, SignIn, SignInAgain } from "./sign-in.js";
+import { href, place } from "./routes.js";
+import { Secrets } from "./pages/secret.js";
+import { asking, mayRead, session, signOut } from "./session.js";
+import { useSignal } from "./signal.js";
+import { THEMES, paint, theme } from "./theme.js";
+import { Toasts } from "./toast.js";
+import { html } from "./view.js";
+
+const ABOVE = { register: "clients", client: "clients", edit: "clients", lineage: "clients", versions: "clients" };
+
+export function Shell({ pages, problem }) {
+  useSignal(language);
+  const where = useSignal(place);
+  const who = useSignal(session);
+  const again = useSignal(asking);
+  if (!who) {
+    return html`<header class="bar door-bar"><${Choices} /></header><${SignIn} problem=${problem} />`;
+  }
+  const Shown = pages[where.name];
+  const top = ABOVE[where.name] ?? where.name;
+  const link = (name) =>
+    html`<a href=${href(name)} aria-current=${top === name ? "page" : undefined}>${t(`page.${name}`)}</a>`;
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>${t("page.skip")}</a>
+    <header class="bar">
+      <a class="name" href=${href("clients")}><${Logo} /> Mitosis</a>
+      <nav aria-label=${t("page.pages")}>${link("clients")} ${link("audit")}</nav>
+      <${Who} who=${who} />
+      <${Choices} />
+    </header>
+    <main id="main" tabindex="-1">
+      ${mayRead() ? html`<${Shown} key=${where.path} params=${where.params} query=${where.query} />` : html`<${NotForYou} />`}
+    </main>
+    <${Secrets} />
+    ${again && html`<${SignInAgain} />`}
+    <${Toasts} />
+  `;
+}
+
+function skip(event) {
+  event.preventDefault(); // the fragment is where the page is
+  document.getElementById("main").focus();
+}
+
+function Who({ who }) {
+  return html`<div class="who">
+    <span class="tenant" title=${t("session.tenant")}>${who.tenant_id}</span>
+    <span class="subject">${who.subject} · ${t(`role.${who.role || "none"}`)}</span>
+    <button type="button" class="quiet" onClick=${signOut}>${t("session.sign_out")}</button>
+  </div>`;
+}
+
+function Choices() {
+  const chosen = useSignal(language);
+  const painted = useSignal(theme);
+  return html`<div class="choices">
+    <label>
+      <span class="unseen">${t("choice.language")}</span>
+      <select value=${chosen} onChange=${(event) => speak(event.target.value)}>
+        ${LANGUAGES.map((one) => html`<option key=${one} value=${one} selected=${one === chosen}>${t(`language.${one}`)}</option>`)}
+      </select>
+    </label>
+    <label>
+      <span class="unseen">${t("choice.theme")}</span>
+      <select value=${painted} onChange=${(event) => paint(event.target.value)}>
+        ${THEMES.map((one) => html`<option key=${one} value=${one} selected=${one === painted}>${t(`theme.${one}`)}</option>`)}
+      </select>
+    </label>
+  </div>`;
+}

@@ -1,0 +1,1 @@
+"""The specification of the console, in a real browser."""
