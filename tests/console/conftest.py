@@ -72,8 +72,14 @@ def console(browser: Browser, api: Api, token: Any, complaints: Complaints) -> O
     async def opened(
         path: str = "", *, role: str | None = "admin", ttl_s: float = 600, **context: Any
     ) -> AsyncIterator[Page]:
-        settings = {"locale": "en-US", "color_scheme": "light", "viewport": WIDE, "timezone_id": "Asia/Tokyo"}
-        made = await browser.new_context(**{**settings, "reduced_motion": "reduce", **context})
+        settings: dict[str, Any] = {
+            "locale": "en-US",
+            "color_scheme": "light",
+            "viewport": WIDE,
+            "timezone_id": "Asia/Tokyo",
+        }
+        settings |= {"reduced_motion": "reduce", **context}
+        made = await browser.new_context(**settings)
         made.set_default_timeout(PATIENCE_MS)
         made.on("page", complaints.watch)
         page = await made.new_page()
@@ -81,7 +87,7 @@ def console(browser: Browser, api: Api, token: Any, complaints: Complaints) -> O
             await page.goto(f"{api.base}/console/{path}")
         else:
             await page.goto(f"{api.base}/console/#token={token(role, ttl_s)}")
-            await page.get_by_role("navigation", name="Pages" if settings["locale"] == "en-US" else "").wait_for()
+            await page.locator(".bar nav").wait_for()
             if path:
                 await page.evaluate("address => { location.hash = address }", path)
         try:
