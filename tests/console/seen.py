@@ -9,3 +9,13 @@ async def accessible(page: Page, axe: str) -> list[str]:
     """What axe finds in *page* as it is now; it is evaluated from outside, so the page's policy needs no hole."""
     await page.evaluate(axe)
     return told(await page.evaluate("() => axe.run({resultTypes: ['violations']})"))
+
+
+async def in_any_light(page: Page, axe: str) -> None:
+    """In light and dark, wide and on a phone, nobody is kept out of *page*, and nothing is beside it."""
+    for width, height in ((1280, 900), (375, 740)):
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            assert await accessible(page, axe) == []
