@@ -4,6 +4,7 @@ import asyncio
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -356,6 +357,30 @@ async def test_too_many(api: Api, server: TestServer, tenant: str, monkeypatch: 
         return (await api.get(PATH)).status == 200
 
     await until(let_in)
+
+
+async def test_sent_home_while_one_ends() -> None:
+    """The service stops while the time of one follower is just up: he ends, and so do all others."""
+    everybody, ended, go_on = followers.Followers(4), list[str](), asyncio.Event()
+    reader: Any = SimpleNamespace(behind=0)
+
+    async def follow(name: str, left_s: float) -> None:
+        async with everybody.until(left_s, reader):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(name)
+                await go_on.wait()  # what is on its way to him
+
+    following = [asyncio.create_task(follow("one", 0)), asyncio.create_task(follow("other", 60))]
+    await until(lambda: ended == ["one"])
+
+    everybody.send_home()
+    await until(lambda: ended == ["one", "other"])
+
+    go_on.set()
+    await asyncio.gather(*following)
+    assert not len(everybody)
 
 
 async def test_who_does_not_read(

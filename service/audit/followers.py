@@ -82,7 +82,8 @@ class Followers:
         """The service stops: each stream ends now. Who follows goes on elsewhere."""
         now = asyncio.get_running_loop().time()
         for end in list(self._following):
-            end.reschedule(now)
+            if not end.expired():  # else it is ending already, and cannot be told again
+                end.reschedule(now)
 
 
 def bound(request: web.Request) -> None:
