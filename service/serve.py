@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import msgspec
@@ -58,10 +58,22 @@ def _deafen() -> None:
 
 
 async def _serve(config: Config, *, is_ours: bool) -> None:
-    stop = asyncio.Event()
+    """Serve until a signal comes; one that comes before anybody is served gives up what is being started."""
+    stop, ready = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(_serve_until(stop, ready, config, is_ours=is_ours))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set() and not ready.is_set():
+        serving.cancel()
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve_until(stop: asyncio.Event, ready: asyncio.Event, config: Config, *, is_ours: bool) -> None:
     has_demo = await prepare(config, is_ours=is_ours)
     async with AsyncExitStack() as stack:
         sockets = await stack.enter_async_context(bound(config.host, config.port))
@@ -72,7 +84,9 @@ async def _serve(config: Config, *, is_ours: bool) -> None:
         measure = await stack.enter_async_context(_served(config, sockets))
         if metrics is not None:
             await stack.enter_async_context(exposed(measure, asked_on))
-        _greet(base, metrics, config, has_demo=has_demo)
+        ready.set()
+        if not stop.is_set():
+            _greet(base, metrics, config, has_demo=has_demo)
         await stop.wait()
 
 

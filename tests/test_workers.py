@@ -9,14 +9,20 @@ import subprocess
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from service.app import sessions
 from service.config import Config, cores
 from service.embedded import Embedded
+from service.serving import CannotServe, sharing
+from service.serving.sharing import Shares
+from service.serving.workers import working
 from tests.callers import Api
 from tests.leaks import WITNESS
 from tests.processes import Deployment, Service, deployed, is_alive, workers
@@ -158,6 +164,91 @@ async def test_a_worker_that_cannot_start(home: Path) -> None:
     assert said == [f"mitosis: worker {started[0]} ended with status -9"]
     assert not any(is_alive(pid) for pid in started)
     assert leftovers(home) == []
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+async def test_stopped_while_it_starts(home: Path, count: str) -> None:
+    """Whoever stops it before it serves is heeded at once: nothing is said of serving, and nothing is left."""
+    process = await asyncio.create_subprocess_exec(
+        *(*MITOSIS, "serve"),
+        env=environment(home, MITOSIS_WORKERS=count),
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    await until(lambda: (home / "postgres.log").exists() and b"ready to accept" in (home / "postgres.log").read_bytes())
+    if count == "2":
+        await until(lambda: len(workers(process.pid)) == 2)
+
+    process.send_signal(signal.SIGTERM)
+    out, err = await process.communicate()
+
+    WITNESS.log("serve", err.decode())
+    assert out == b""
+    assert [line for line in err.decode().splitlines() if not line.startswith("{")] == []
+    assert process.returncode in (0, 130)  # before the loop takes the signals over they interrupt
+    assert leftovers(home) == []
+
+
+async def test_a_worker_that_talks_nonsense(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose words are none is ended, and is not alive unnoticed; the service says what it is about."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setattr("service.serving.workers._MAIN", "import os; os.write(0, b'nonsense\\n'); os.read(0, 9**7)")
+        with pytest.raises(CannotServe, match="DecodeError"):
+            async with working(msgspec.structs.replace(config, workers=2), [listening]):
+                raise AssertionError
+
+
+async def test_accepting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one connection, the next is taken."""
+    monkeypatch.setattr(sharing, "_NO_MORE_S", 0.0)
+    taken, failures = asyncio.Event(), iter([OSError("too many files"), RuntimeError("no idea")])
+
+    async def take(_listened_on: socket.socket, _server: Any) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+        taken.set()
+
+    monkeypatch.setattr(sharing, "_take", take)
+    server: Any = SimpleNamespace(connections=[])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = asyncio.create_task(Shares.of(1).accept(listening, 0, server))
+        with socket.create_connection(listening.getsockname()):
+            await asyncio.wait_for(taken.wait(), 10)
+        accepting.cancel()
+        await asyncio.wait([accepting])
+
+
+async def test_whoever_has_more_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two workers that wait on one socket, the one that has connections leaves the next to the one without."""
+    monkeypatch.setattr(sharing, "_STEP_BACK_S", 30.0)
+    shares, took, done = Shares.of(2), list[Any](), asyncio.Event()
+
+    async def take(listened_on: socket.socket, server: Any) -> None:
+        connection, _ = listened_on.accept()
+        connection.close()
+        took.append(server)
+        done.set()
+
+    monkeypatch.setattr(sharing, "_take", take)
+    busy: Any = SimpleNamespace(connections=[1, 2])
+    idle: Any = SimpleNamespace(connections=[])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        at = [
+            asyncio.create_task(shares.accept(listening.dup(), number, one)) for number, one in enumerate((busy, idle))
+        ]
+        await asyncio.sleep(0)
+        for number, one in enumerate((busy, idle)):
+            shares._counts[number] = len(one.connections)  # noqa: SLF001 (as after their first turn)
+        for _ in range(5):
+            done.clear()
+            with socket.create_connection(listening.getsockname()):
+                await asyncio.wait_for(done.wait(), 10)
+        for task in at:
+            task.cancel()
+        await asyncio.wait(at)
+
+    assert took == [idle] * 5
 
 
 def test_mistakes(home: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 
 import asyncpg
+import msgspec
 from aiohttp import web
 
 from events.database import borrowed
@@ -34,7 +35,7 @@ async def prepare(config: Config, *, is_ours: bool) -> bool:
     """
     await _bring_up_to_date(config, is_ours=is_ours)
     # an application that nobody is served by: what can fail does so before there is any worker
-    runner = Runner(build(config), access_log=None)
+    runner = Runner(build(msgspec.structs.replace(config, credentials_ready=0)), access_log=None)
     await runner.setup()
     try:
         await _check(runner.app, config)

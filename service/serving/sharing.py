@@ -45,13 +45,20 @@ class Shares:
             listened_on.setblocking(False)
             try:
                 while True:
-                    await _readable(listened_on)
-                    self._counts[number] = len(server.connections)
-                    if self._counts[number] > min(self._counts):
-                        await asyncio.sleep(_STEP_BACK_S)
-                    await _take(listened_on, server)
+                    try:
+                        await self._accept_one(listened_on, number, server)
+                    except Exception:  # whatever it was, who comes next is to be served
+                        _logger.exception("cannot_accept")
+                        await asyncio.sleep(_NO_MORE_S)
             finally:
                 self.leave(number)
+
+    async def _accept_one(self, listened_on: socket.socket, number: int, server: web.Server) -> None:
+        await _readable(listened_on)
+        self._counts[number] = len(server.connections)
+        if self._counts[number] > min(self._counts):
+            await asyncio.sleep(_STEP_BACK_S)
+        await _take(listened_on, server)
 
 
 async def _take(listened_on: socket.socket, server: web.Server) -> None:
@@ -59,12 +66,12 @@ async def _take(listened_on: socket.socket, server: web.Server) -> None:
         connection, _ = listened_on.accept()
     except (BlockingIOError, ConnectionError):
         return  # another one took it, or it is gone
-    except OSError as error:
-        _logger.warning("cannot_accept", exc_info=error)
-        await asyncio.sleep(_NO_MORE_S)
-        return
-    connection.setblocking(False)
-    await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 async def _readable(listened_on: socket.socket) -> None:

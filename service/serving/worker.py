@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -57,7 +56,7 @@ async def _attend(app: web.Application, reader: asyncio.StreamReader, writer: as
     As if this one had been killed too: whoever starts the service again must find nobody on its port, its home or its
     PostgreSQL, and a caller who was not answered knows as much as after any crash.
     """
-    with suppress(ConnectionError):
+    try:
         while asked := await reader.readline():
             question = line.decode_question(asked)
             try:
@@ -66,4 +65,8 @@ async def _attend(app: web.Application, reader: asyncio.StreamReader, writer: as
                 _logger.exception("not_measured")
             else:
                 writer.write(line.encode(line.Measured(question.number, found)))
+    except ConnectionError:
+        pass
+    except Exception:
+        _logger.exception("line_lost")
     os._exit(1)

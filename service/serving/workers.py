@@ -71,15 +71,21 @@ class Workers:
         Start them, and wait until all serve.
 
         Raises:
-            CannotServe: one of them ended instead, or hangs.
+            CannotServe: one of them ended instead, or none did for a while.
         """
         first = [asyncio.get_running_loop().create_future() for _ in range(self._config.workers)]
         self._keeping = [asyncio.create_task(self._keep(number, each)) for number, each in enumerate(first)]
+        starting = set(first)
         try:
-            async with asyncio.timeout(_START_S):
-                await asyncio.gather(*first)
-        except TimeoutError:
-            raise CannotServe(f"the workers do not serve after {_START_S:.0f} s") from None
+            while starting:
+                done, starting = await asyncio.wait(starting, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    raise CannotServe(f"{len(starting)} workers do not serve {_START_S:.0f} s after the others")
+                for each in done:
+                    each.result()
+        finally:
+            for each in starting:
+                each.cancel()
 
     async def stop(self) -> None:
         """Nobody is accepted any more; what is in flight is answered, and no worker is left."""
@@ -122,12 +128,13 @@ class Workers:
         while not self._ending.is_set():
             began = clock()
             try:
-                worker = await self._started(number)
+                why = await self._attend(await self._started(number), first)
             except OSError as error:  # there are too many processes, or no memory
                 why = error.strerror or str(error)
-            else:
-                why = await self._attend(worker, first)
-                self._shares.leave(number)
+            except Exception as error:  # what it said is nothing that a worker says: the next one may
+                _logger.exception("worker_lost")
+                why = type(error).__name__
+            self._shares.leave(number)
             if self._ending.is_set():
                 break
             if not first.done():
@@ -157,8 +164,12 @@ class Workers:
             except BaseException:
                 ours.close()
                 raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=line.LONGEST_BYTES)
-        writer.write(line.encode(line.Order(self._config, sockets, self._shares.descriptor, number)))
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=line.LONGEST_BYTES)
+            writer.write(line.encode(line.Order(self._config, sockets, self._shares.descriptor, number)))
+        except BaseException:
+            process.kill()
+            raise
         return _Worker(process, reader, writer)
 
     async def _attend(self, worker: "_Worker", first: "asyncio.Future[None]") -> str:
@@ -181,6 +192,7 @@ class Workers:
             status = await worker.end()
             return why or f"worker {worker.pid} ended with status {status}"
         finally:
+            worker.kill()  # unless it has ended: of one that nobody attends to nobody would hear
             self._alive.discard(worker)
             self._counted = merged([self._counted, lasting(worker.measured)])
 
