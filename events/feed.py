@@ -14,7 +14,7 @@ meanwhile is told together; and the more of them are far behind, the longer each
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -145,8 +145,8 @@ class Feed:
         self._due: dict[str, None] = {}  # in the order in which they became so: none is always behind others
         self._rung = asyncio.Event()
         self._anything = asyncio.Event()
-        self._limit = PIECE  # records that make a piece, if they are as large as those of late
-        self._behind = 0
+        self._limits: dict[str, int] = {}  # records that make a piece, if a tenant's are as large as those of late
+        self._behind: Counter[str] = Counter()
         self.rings = 0
 
     async def run(self) -> None:
@@ -189,6 +189,7 @@ class Feed:
             tail.followers -= 1
             if not tail.followers:
                 del self._tails[tenant_id]
+                self._limits.pop(tenant_id, None)
 
     async def read(self, tenant_id: str, position: int) -> Sequence[Told]:
         """
@@ -198,25 +199,31 @@ class Feed:
             DatabaseAway, LogDamaged
         """
         async with borrowed(self._pool, self._timeout_s) as connection:
-            entries = (await log.news(connection, {tenant_id: position}, limit=self._limit)).get(tenant_id, [])
+            entries = (await log.news(connection, {tenant_id: position}, limit=self._limits.get(tenant_id, PIECE))).get(
+                tenant_id, []
+            )
         piece = _piece(_sound(position, entries))
         if piece:
-            self._limit = min(_PIECE_BYTES * len(piece) // sum(len(one.event) for one in piece) + 1, PIECE)
+            fitting = _PIECE_BYTES * len(piece) // sum(len(one.event) for one in piece) + 1
+            if tenant_id in self._tails:
+                self._limits[tenant_id] = min(fitting, PIECE)
         return piece
 
     async def catch_up(self, tenant_id: str, position: int) -> Sequence[Told]:
         """
-        As `read`, for a follower who is far behind. The more there are, the longer each waits.
+        As `read`, for a follower who is far behind. The more there are, the longer each waits; tenants share the turns.
 
         Raises:
             DatabaseAway, LogDamaged
         """
-        self._behind += 1
+        self._behind[tenant_id] += 1
         try:
-            await asyncio.sleep(self._behind * _BEHIND_S)
+            await asyncio.sleep(self._behind[tenant_id] * len(self._behind) * _BEHIND_S)
             return await self.read(tenant_id, position)
         finally:
-            self._behind -= 1
+            self._behind[tenant_id] -= 1
+            if not self._behind[tenant_id]:
+                del self._behind[tenant_id]
 
     async def read_all(self, cursor: Mapping[str, int], since: str) -> Sequence[Told]:
         """

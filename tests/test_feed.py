@@ -116,3 +116,36 @@ async def test_a_damaged_log_is_left_alone(
         await until(lambda: feed.rings >= rings + 2)
 
         assert reads - before <= 2
+
+
+async def test_whose_readers_are_far_behind(pool: asyncpg.Pool, owner: Conn, tenant: str) -> None:
+    """However many readers of one tenant are far behind, one of another waits no longer than as if there were two."""
+    other = f"{tenant}-other"
+    for one in (tenant, other):
+        await plant(owner, one)
+    feed = Feed(pool, Doorbell(pool, timeout_s=5), timeout_s=5)
+    order = list[str]()
+
+    async def catch_up(name: str) -> None:
+        await feed.catch_up(name, 0)
+        order.append(name)
+
+    many = [asyncio.create_task(catch_up(tenant)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await asyncio.gather(catch_up(other), *many)
+
+    assert order.index(other) < 25
+
+
+async def test_the_size_of_a_piece_is_the_tenants_own(pool: asyncpg.Pool, owner: Conn, tenant: str) -> None:
+    """Where one tenant's records are large, another's are read as many at a time as ever."""
+    other = f"{tenant}-other"
+    for _ in range(5):
+        await plant(owner, tenant, website="https://example.com/" + "x" * 30_000)
+        await plant(owner, other)
+    feed = Feed(pool, Doorbell(pool, timeout_s=5), timeout_s=5)
+
+    async with feed.tail(tenant, 0), feed.tail(other, 0):
+        assert len(await feed.read(tenant, 0)) < 5
+        assert len(await feed.read(tenant, 0)) < 5
+        assert len(await feed.read(other, 0)) == 5
