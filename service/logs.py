@@ -9,6 +9,9 @@ from typing import Any
 import asyncpg
 import msgspec
 
+# whose messages quote the texts of errors, and the arguments of whatever was called
+_QUOTING = {"asyncio": "asyncio_complained", "py.warnings": "python_warned"}
+
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -25,7 +28,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _QUOTING.get(record.name) or record.getMessage(),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _PLAIN and value is not None}
         if record.exc_info and record.exc_info[1]:

@@ -238,6 +238,22 @@ def test_what_is_printed_by_accident() -> None:
         assert "argon2" not in printed
 
 
+@pytest.mark.parametrize("name", ["asyncio", "py.warnings"])
+def test_libraries_do_not_quote(name: str) -> None:
+    """What asyncio and Python complain of may quote an error's text, or what a function was called with: it is left out."""
+    secret = new_secret()
+    error = ValueError(secret)
+
+    line = JsonLines().format(
+        logging.LogRecord(
+            name, logging.ERROR, __file__, 1, f"never retrieved: {error!r}", None, (ValueError, error, None)
+        )
+    )
+
+    assert secret not in line
+    assert '"type":"builtins.ValueError"' in line
+
+
 def test_errors_are_not_quoted() -> None:
     """Of an error, and of what caused it, a log line says the type and the place, and never the text."""
     secret = new_secret()
