@@ -4,8 +4,6 @@ import asyncio
 import logging
 from collections import deque
 
-from argon2.exceptions import Argon2Error
-
 from service.credentials import Credential, Hasher
 
 _REST_S = 0.03  # after one was taken, for whoever took it
@@ -64,6 +62,6 @@ class Ahead:
     async def _make(self) -> None:
         try:
             self._ready.append(await self._hasher.mint_when_idle())
-        except Argon2Error as error:  # no memory for it; who needs one is told so himself
+        except Exception as error:  # no memory for it, or no thread; who needs one is told so himself
             _logger.warning("not_minted_ahead", exc_info=error)
             await asyncio.sleep(_AGAIN_S)

@@ -1,6 +1,7 @@
 """The composition root: from a configuration to the application. Nothing in it but this opens a pool."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -35,12 +36,20 @@ from service.shares import Turns
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
 
+_logger = logging.getLogger(__name__)
+
 FEED_POOL_SIZE = 5  # the doorbell's line, what is new for all, and the rest for those who are behind
 
 
 def sessions(config: Config) -> int:
     """How many sessions with the database all workers have at most."""
     return config.workers * (config.pool_size + POOL_SIZE + FEED_POOL_SIZE)
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """What runs beside the requests ends with the application; when it ends before, somebody should know."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("background_ended", exc_info=error)
 
 
 def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.Application:
@@ -101,6 +110,8 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
                 asyncio.create_task(work)
                 for work in (sweep_now_and_then(reads, timeout_s=timeout_s), doorbell.run(), feed.run(), ahead.run())
             ]
+            for task in background:
+                task.add_done_callback(_heard)
             yield
             for task in background:
                 task.cancel()
@@ -109,7 +120,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             await lookup.close()
             await fetcher.close()
             await usage.close()
-            hasher.close()
+            await asyncio.to_thread(hasher.close)  # a hash that nobody waits for has to end first
 
     app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), Turns(proof.AT_ONCE, share=1)
     app[logs.COUNTING] = Turns(logs.AT_ONCE, share=1)

@@ -8,6 +8,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -139,7 +140,8 @@ class Hasher:
 
 def _give_way() -> None:
     """Let this thread have what no other wants (Linux counts a thread's priority by its id)."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    with suppress(OSError):  # where that is forbidden it takes its share like any other
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def new_secret() -> str:

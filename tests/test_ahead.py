@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import argon2
 import msgspec
@@ -117,15 +118,16 @@ async def test_none(hasher: Hasher, made: list[str]) -> None:
         assert (ahead.ready, len(made)) == (0, 1)
 
 
+@pytest.mark.parametrize("error", [argon2.exceptions.HashingError, RuntimeError("can't start new thread")])
 async def test_without_memory(
-    hasher: Hasher, made: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Any, hasher: Hasher, made: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A hash that cannot be made is tried again, and keeps nobody else from the line."""
     monkeypatch.setattr("service.ahead._AGAIN_S", 0.01)
     hashing = argon2.PasswordHasher.hash
 
     def failing(_self: argon2.PasswordHasher, _secret: str) -> str:
-        raise argon2.exceptions.HashingError
+        raise error
 
     with monkeypatch.context() as broken:
         broken.setattr(argon2.PasswordHasher, "hash", failing)

@@ -26,7 +26,7 @@ async def measured(app: web.Application, *, ask_database: bool) -> list[Family]:
 
 
 async def _of_database(pool: asyncpg.Pool) -> list[Family]:
-    text = "Whether the database answered within a second."
+    text = "Whether a connection was free and the database answered within a second."
     try:
         async with borrowed(pool, DATABASE_S) as connection:
             (row,) = await connection.fetch(_LOG)

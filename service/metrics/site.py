@@ -40,3 +40,6 @@ async def exposed(measure: Measure, sockets: Sequence[socket.socket]) -> AsyncIt
         yield
     finally:
         await runner.cleanup()
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
