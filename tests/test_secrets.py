@@ -240,15 +240,12 @@ def test_what_is_printed_by_accident() -> None:
 
 @pytest.mark.parametrize("name", ["asyncio", "py.warnings"])
 def test_libraries_do_not_quote(name: str) -> None:
-    """What asyncio and Python complain of may quote an error's text, or what a function was called with: it is left out."""
+    """What asyncio and Python complain of may quote an error, or what a function was called with: it is left out."""
     secret = new_secret()
     error = ValueError(secret)
 
-    line = JsonLines().format(
-        logging.LogRecord(
-            name, logging.ERROR, __file__, 1, f"never retrieved: {error!r}", None, (ValueError, error, None)
-        )
-    )
+    said = (name, logging.ERROR, __file__, 1, f"never retrieved: {error!r}", None, (ValueError, error, None))
+    line = JsonLines().format(logging.LogRecord(*said))
 
     assert secret not in line
     assert '"type":"builtins.ValueError"' in line

@@ -233,12 +233,11 @@ async def test_whoever_has_more_steps_back(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sharing, "_take", take)
     busy: Any = SimpleNamespace(connections=[1, 2])
     idle: Any = SimpleNamespace(connections=[])
+    servers = list(enumerate((busy, idle)))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        at = [
-            asyncio.create_task(shares.accept(listening.dup(), number, one)) for number, one in enumerate((busy, idle))
-        ]
+        at = [asyncio.create_task(shares.accept(listening.dup(), number, one)) for number, one in servers]
         await asyncio.sleep(0)
-        for number, one in enumerate((busy, idle)):
+        for number, one in servers:
             shares._counts[number] = len(one.connections)  # noqa: SLF001 (as after their first turn)
         for _ in range(5):
             done.clear()

@@ -192,7 +192,7 @@ class Workers:
             status = await worker.end()
             return why or f"worker {worker.pid} ended with status {status}"
         finally:
-            worker.kill()  # unless it has ended: of one that nobody attends to nobody would hear
+            worker.abandon()  # unless it has ended: of one that nobody attends to nobody would hear
             self._alive.discard(worker)
             self._counted = merged([self._counted, lasting(worker.measured)])
 
@@ -250,6 +250,12 @@ class _Worker:
         self._settle()
         self._writer.close()
         return await self._process.wait()
+
+    def abandon(self) -> None:
+        """End it, and hear no more of it."""
+        self.kill()
+        self._settle()
+        self._writer.close()
 
     def terminate(self) -> None:
         """Tell it to stop."""
