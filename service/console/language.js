@@ -3,11 +3,13 @@
 import { signal } from "./signal.js";
 import auditEn from "./words/audit.en.js";
 import auditZh from "./words/audit.zh.js";
+import clientsEn from "./words/clients.en.js";
+import clientsZh from "./words/clients.zh.js";
 import en from "./words/en.js";
 import zh from "./words/zh.js";
 
 const KEPT = "mitosis.language";
-const WORDS = { en: { ...en, ...auditEn }, zh: { ...zh, ...auditZh } };
+const WORDS = { en: { ...en, ...auditEn, ...clientsEn }, zh: { ...zh, ...auditZh, ...clientsZh } };
 const TAGS = { en: "en", zh: "zh-CN" };
 
 export const LANGUAGES = Object.keys(WORDS);

@@ -5,12 +5,12 @@ import { t } from "./language.js";
 
 let isFirst = true;
 
-/** A page called *title*; *actions* stand beside it, *above* it stands where it belongs. */
-export function Page({ title, above, actions, children, wide }) {
+/** A page called *title*, or *name* where its title is more than words; *actions* stand beside it, *above* it stands where it belongs. */
+export function Page({ title, name = title, above, actions, children, wide }) {
   const heading = useRef(null);
   useEffect(() => {
-    document.title = `${title} · Mitosis`;
-  }, [title]);
+    document.title = `${name} · Mitosis`;
+  }, [name]);
   useEffect(() => {
     // who came by a link hears where they are; who just arrived starts at the top
     if (!isFirst) heading.current.focus({ preventScroll: true });
