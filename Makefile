@@ -2,10 +2,10 @@ VENV := .venv
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test torture lint format clean bench
+.PHONY: help run test torture lint format clean bench screenshots
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## serve on http://127.0.0.1:8080 (PORT=9090 make run), with a PostgreSQL of its own in .mitosis/
 	@exec $(VENV)/bin/mitosis serve
@@ -18,6 +18,9 @@ torture: $(STAMP)-test ## run the long tests too: kills by the hundred
 
 bench: $(STAMP)-bench ## measure and write docs/benchmarks.md; QUICK=1 make bench takes two minutes and writes nothing
 	@$(VENV)/bin/python -m tests.bench $(if $(QUICK),--quick)
+
+screenshots: $(STAMP)-test ## make the pictures in docs/console anew (needs a chromium)
+	@MITOSIS_REQUIRE_BROWSER=1 $(VENV)/bin/python -m pytest -m pictures tests/console
 
 lint: $(STAMP)-test $(STAMP)-lint ## ruff and mypy
 	$(VENV)/bin/ruff check .

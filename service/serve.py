@@ -14,6 +14,7 @@ from service import demo, embedded, home, logs
 from service.app import sessions
 from service.bearer import Tokens
 from service.config import Config
+from service.console.site import PATH as CONSOLE
 from service.metrics.measuring import measured
 from service.metrics.site import Measure, exposed
 from service.serving.accepting import accepting
@@ -102,14 +103,16 @@ async def _served(config: Config, sockets: list[socket.socket]) -> AsyncIterator
 
 
 def _greet(base: str, metrics: str | None, config: Config, *, has_demo: bool) -> None:
-    lines = [f"Mitosis serves {base} (documentation: {base}/docs)"]
+    lines = [f"Mitosis serves {base} (documentation: {base}/docs, console: {base}{CONSOLE})"]
     if metrics is not None:
         lines += [f"Metrics: {metrics}"]
     if has_demo:
         tokens = Tokens(load_key(config.key_file), config.audience)
         token = tokens.issue(subject="ops@demo", tenant_id=demo.TENANT_ID, role="admin", ttl_s=_DEMO_TOKEN_S)
         lines += [
-            f"The data is in {config.home.resolve()}. Clone the demo client (the token is good for 12 hours):",
+            f"The console, signed in for 12 hours: {base}{config.base_path}{CONSOLE}#token={token}",
+            "",
+            f"The data is in {config.home.resolve()}. Clone the demo client (with the same token):",
             "",
             f"  curl -sS -X POST {base}{config.base_path}/admin/oauth/clients/{demo.CLIENT_ID}/clone \\",
             f"    -H 'Authorization: Bearer {token}'",

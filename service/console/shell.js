@@ -34,7 +34,7 @@ export function Shell({ pages, problem }) {
       <${Choices} />
     </header>
     <main id="main" tabindex="-1">
-      ${mayRead() ? html`<${Shown} key=${where.path} params=${where.params} query=${where.query} />` : html`<${NotForYou} />`}
+      ${mayRead() ? html`<${Shown} key=${where.path} params=${where.params} query=${where.query} />` : html`<div class="page"><h1 class="unseen">Mitosis</h1><${NotForYou} /></div>`}
     </main>
     <${Secrets} />
     ${again && html`<${SignInAgain} />`}

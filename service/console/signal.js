@@ -22,11 +22,11 @@ export function signal(value) {
 
 export function useSignal(source) {
   const [, redraw] = useState(0);
+  const drawn = source.value;
   useEffect(() => {
-    const drawn = source.value;
     const stop = source.subscribe(() => redraw((count) => count + 1));
-    if (source.value !== drawn) redraw((count) => count + 1);
+    if (source.value !== drawn) redraw((count) => count + 1); // it changed between the drawing and this
     return stop;
   }, [source]);
-  return source.value;
+  return drawn;
 }

@@ -4,6 +4,11 @@ from playwright.async_api import Page
 
 from tests.console.complaints import told
 
+# what reaches beyond the page's width
+_BESIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+    .map((one) => one.outerHTML.slice(0, 200))"""
+
 
 async def accessible(page: Page, axe: str) -> list[str]:
     """What axe finds in *page* as it is now; it is evaluated from outside, so the page's policy needs no hole."""
@@ -13,9 +18,14 @@ async def accessible(page: Page, axe: str) -> list[str]:
 
 async def in_any_light(page: Page, axe: str) -> None:
     """In light and dark, wide and on a phone, nobody is kept out of *page*, and nothing is beside it."""
+    before = page.viewport_size
     for width, height in ((1280, 900), (375, 740)):
         await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        beside = await page.evaluate(_BESIDE)
+        assert beside == [], beside
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme)
-            assert await accessible(page, axe) == []
+            faults = await accessible(page, axe)
+            assert faults == [], faults
+    if before is not None:
+        await page.set_viewport_size(before)

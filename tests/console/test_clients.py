@@ -48,7 +48,6 @@ async def test_looking(console: OpenConsole, api: Api, axe: str) -> None:
         await page.get_by_role("link", name="Next").click()
         await expect(names(page)).to_have_text(["Portal 01", "Portal 00"])
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
 
         await page.get_by_label("Name").fill("LEDG")
         await expect(names(page)).to_have_text(["Ledger"])
@@ -102,7 +101,6 @@ async def test_registering(console: OpenConsole, api: Api, complaints: Complaint
         await expect(page.locator("[data-setting=name] .fault")).to_contain_text("contract: name")
         await expect(page.locator("[data-setting=redirect_uris] .fault")).to_contain_text("Entry 2: ")
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
 
         await page.get_by_label("Name").fill("Claims 漢字")
         await page.get_by_label("Redirect URIs").fill("https://ok.example.com/cb")
@@ -235,7 +233,6 @@ async def test_secrets(console: OpenConsole, api: Api, axe: str) -> None:
         await page.get_by_role("button", name="Add a secret").click()
         await page.get_by_role("dialog").get_by_label("Note").fill("for the new cluster")
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
         await page.get_by_role("dialog").get_by_role("button", name="Add a secret").click()
         async with page.expect_download() as download:
             await page.get_by_role("button", name="Download .env").click()

@@ -45,7 +45,6 @@ async def test_adapted(console: OpenConsole, api: Api, tenant: str, axe: str) ->
         await expect(dialog.locator(".preview")).to_contain_text("Kept: Grant types, Scopes")
         await expect(dialog.locator(".preview")).to_contain_text("It gets a secret of its own")
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
         await dialog.get_by_role("button", name="Clone", exact=True).click()
         async with page.expect_download() as download:
             await page.get_by_role("button", name="Download JSON").click()
@@ -99,7 +98,6 @@ async def test_violations(console: OpenConsole, api: Api, complaints: Complaints
         await expect(dialog.locator("[data-setting=redirect_uris] .fault")).to_contain_text("Entry 2: ")
         await expect(dialog.get_by_role("button", name="Clone", exact=True)).to_be_disabled()
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
         await dialog.get_by_label("Name").fill("Fine")
         await dialog.get_by_label("Redirect URIs").fill("https://ok.example.com/")
         await expect(dialog.get_by_role("button", name="Clone", exact=True)).to_be_enabled()
@@ -133,7 +131,6 @@ async def test_in_chinese_on_a_phone(console: OpenConsole, api: Api, axe: str) -
         dialog = page.get_by_role("dialog")
         await expect(dialog.locator(".preview")).to_contain_text("它有自己的密钥")
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 375, "height": 740})
         await dialog.get_by_role("button", name="克隆", exact=True).click()
         await expect(page.get_by_text("此密钥只显示一次。")).to_be_visible()
         await in_any_light(page, axe)

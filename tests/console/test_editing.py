@@ -23,7 +23,6 @@ async def test_what_changes(console: OpenConsole, api: Api, complaints: Complain
         changed = page.locator(".changes tbody tr")
         await expect(changed).to_have_count(3)
         await in_any_light(page, axe)
-        await page.set_viewport_size({"width": 1280, "height": 900})
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_label("Website")).to_be_focused()
         await expect(page.locator("[data-setting=website] .fault")).to_be_visible()
