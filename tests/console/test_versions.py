@@ -53,7 +53,7 @@ async def test_by_keyboard(console: OpenConsole, api: Api, client_id: str) -> No
         await expect(page.locator(".made")).to_contain_text("Secret rotated")
         await expect(page.locator(".compared tbody tr")).to_have_count(1)
         await page.keyboard.press("ArrowLeft")
-        await expect(page.locator(".made")).to_contain_text("Settings changed scopes")
+        await expect(page.locator(".made")).to_contain_text("Settings changed Scopes")
         before, after = compared(page, "scopes").nth(0), compared(page, "scopes").nth(1)
         await expect(before.locator(".apart")).to_have_text("\u2212 profile")
         await expect(after.locator(".apart")).to_have_text("+ offline_access")
