@@ -7,7 +7,7 @@
 export const SETTINGS = [
   { name: "name", kind: "text", needed: true },
   { name: "redirect_uris", kind: "lines", needed: true },
-  { name: "grant_types", kind: "many", needed: true, options: ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange"] },
+  { name: "grant_types", kind: "many", needed: true, options: ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:saml2-bearer", "urn:ietf:params:oauth:grant-type:token-exchange", "urn:openid:params:grant-type:ciba"] },
   { name: "scopes", kind: "lines", needed: true },
   { name: "is_confidential", kind: "flag", needed: true },
   { name: "client_auth_methods", kind: "many", needed: true, options: ["client_secret_basic", "client_secret_post", "private_key_jwt", "self_signed_tls_client_auth", "none"] },

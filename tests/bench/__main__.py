@@ -22,6 +22,7 @@ from tests.bench.report import Report, Row
 from tests.bench.servers import ROOT, Cluster, cluster
 
 _DOCUMENT = ROOT / "docs" / "benchmarks.md"
+_MOST_MIB = 150
 _PACKAGES = ("aiohttp", "asyncpg", "msgspec", "argon2-cffi", "eventsourcing")
 _HEAD = """\
 # Benchmarks
@@ -66,6 +67,7 @@ async def _measure(*, quick: bool, only: list[str] | None) -> None:
         for name, section in sections.items():
             if not only or name in only:
                 report.add(name.capitalize(), await section(there))
+        report.add("Memory", [_memory(there)])
         document = "\n".join(report.markdown())
         if quick or only:
             sys.stdout.write(document)
@@ -76,6 +78,12 @@ async def _measure(*, quick: bool, only: list[str] | None) -> None:
     head = _HEAD.format(command="`make bench`", day=f"{datetime.now(UTC):%Y-%m-%d}", took=took, machine=machine)
     _DOCUMENT.write_text(head + document)
     sys.stdout.write(document)
+
+
+def _memory(there: Cluster) -> Row:
+    work, found = "the largest process of all services above, at its end", there.largest_mib
+    is_met = found <= _MOST_MIB
+    return Row(work, f"{found:.0f} MiB", target=f"at most {_MOST_MIB} MiB", is_met=is_met)
 
 
 async def _machine(there: Cluster) -> str:

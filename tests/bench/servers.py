@@ -27,6 +27,7 @@ class Cluster:
 
     def __init__(self, home: Path, server: Embedded) -> None:
         self.home, self._server = home, server
+        self.largest_mib = 0.0  # of the services that were measured, at their ends
         self.tokens = Tokens(load_key(home / "signing-key.pem"), "mitosis")
 
     def url(self, user: str = "postgres", database: str = embedded.DATABASE) -> str:
@@ -108,5 +109,7 @@ async def serving(cluster: Cluster, *command: str, **settings: str) -> AsyncIter
         yield Service(host, int(port), process.pid)
     finally:
         if process.returncode is None:
+            if not command:
+                cluster.largest_mib = max(cluster.largest_mib, Service("", 0, process.pid).memory_mib())
             process.terminate()
         await process.communicate()
