@@ -5,6 +5,7 @@ from playwright.async_api import expect
 from tests.callers import Api
 from tests.console.complaints import Complaints
 from tests.console.conftest import OpenConsole
+from tests.console.lost import losing
 from tests.console.seen import in_any_light
 
 CLIENTS = "/admin/oauth/clients/"
@@ -94,3 +95,39 @@ async def test_a_key_set(console: OpenConsole, api: Api) -> None:
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="My Application")).to_be_visible()
     assert (await api.get(CLIENTS + client_id)).data["jwks_uri"] == "https://client.example.com/jwks.json"
+
+
+async def test_an_answer_that_was_lost(console: OpenConsole, api: Api, complaints: Complaints) -> None:
+    """Where it turns out that the change was made, nobody is said to have been faster."""
+    complaints.expected += ["net::ERR_FAILED", "412 (Precondition Failed)"]
+    client_id = (await api.register())["client_id"]
+    async with console(f"#/clients/{client_id}/edit") as page:
+        await page.route(f"**{CLIENTS}{client_id}", losing("PUT"))
+        await page.get_by_label("Name").fill("Changed once")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+        await expect(page.get_by_label("Name")).to_have_value("Changed once")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", name="Changed once")).to_be_visible()
+        await expect(page.get_by_role("status").get_by_text("Changed once is changed")).to_be_visible()
+    assert (await api.get(CLIENTS + client_id)).data["version"] == 2
+
+
+async def test_a_change_that_waits_for_a_token(console: OpenConsole, api: Api, token: object) -> None:
+    """Whoever puts signing in off keeps what was typed; the change is asked to wait, and goes through by itself."""
+    assert callable(token)
+    client_id = (await api.register())["client_id"]
+    async with console(f"#/clients/{client_id}/edit", ttl_s=600) as page:
+        await page.get_by_label("Name").fill("Waits")
+        dialog = page.get_by_role("dialog")
+        await page.clock.install()
+        await page.clock.fast_forward("11:00")
+        await page.get_by_role("button", name="Save").click()
+        await dialog.get_by_role("button", name="Close").click()
+        await expect(page.get_by_role("alert")).to_contain_text("What you typed is still here")
+        await expect(page.get_by_label("Name")).to_have_value("Waits")
+        await page.get_by_role("button", name="Save").click()
+        await dialog.get_by_label("Token").fill(token("admin", 7200))
+        await dialog.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("heading", name="Waits")).to_be_visible()
+    assert (await api.get(CLIENTS + client_id)).data["name"] == "Waits"

@@ -44,12 +44,20 @@ function Form({ path, first }) {
   useFirstFault(error, root);
   useUnsaved(isChanged && !busy);
 
-  /** Take what the client is now, with what was typed here on top. */
+  const saved = (client) => {
+    say(t("edit.saved", { name: client.name }));
+    go("client", client);
+  };
+  /** Take what the client is now, with what was typed here on top: all of which may be there, its answer having been lost. */
   const catchUp = async () => {
-    const now = based(await call("GET", path));
+    const answer = await call("GET", path);
+    const now = based(answer);
+    const mine = Object.assign(draftOf(now.settings), Object.fromEntries(changed.map((one) => [one.name, draft[one.name]])));
+    if (body.jwks === undefined && changes(now.settings, typed(mine)).length === 0) return saved(answer.data);
     setMoved(changes(base.settings, now.settings));
-    setDraft(Object.assign(draftOf(now.settings), Object.fromEntries(changed.map((one) => [one.name, draft[one.name]]))));
+    setDraft(mine);
     setBase(now);
+    return undefined;
   };
   const save = async (event) => {
     event.preventDefault();
@@ -57,9 +65,7 @@ function Form({ path, first }) {
     setError(null);
     setMoved(null);
     try {
-      const { data } = await call("PUT", path, { body, version: base.etag });
-      say(t("edit.saved", { name: data.name }));
-      go("client", data);
+      saved((await call("PUT", path, { body, version: base.etag })).data);
     } catch (problem) {
       try {
         if (problem instanceof Refused && problem.status === 412) await catchUp();
