@@ -12,6 +12,11 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Whether it may have happened without our knowing. */
+export function isUnknown(error) {
+  return error instanceof Lost || (error instanceof Refused && (error.status >= 500 || STILL_UNKNOWN.has(error.code)));
+}
+
 /**
  * Runs *ask*, which is handed a key: the same one until an answer came for the same *request*.
  *
@@ -29,8 +34,7 @@ export function useAttempt(ask) {
       key.current = null;
       setState({ busy: false, error: null, unknown: false });
     } catch (error) {
-      const unknown = error instanceof Lost || (error instanceof Refused && (error.status >= 500 || STILL_UNKNOWN.has(error.code)));
-      setState({ busy: false, error, unknown });
+      setState({ busy: false, error, unknown: isUnknown(error) });
     }
   };
   const clear = () => {

@@ -22,10 +22,13 @@ export function age(moment, now = Date.now()) {
   return t("time.now");
 }
 
+/** The moment in the reader's own time, as their language writes it. */
+export function local(at, seconds = false) {
+  return new Date(at).toLocaleString(tag(), { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" });
+}
+
 /** The moment *at* (RFC 3339, or milliseconds) in local time, with the exact UTC time on hover; *relative* is its age. */
 export function Time({ at, relative = false, seconds = false }) {
-  const moment = new Date(at);
-  const exact = typeof at === "string" ? at : moment.toISOString();
-  const local = moment.toLocaleString(tag(), { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" });
-  return html`<time datetime=${exact} title=${`${exact.replace("T", " ").replace("Z", "")} UTC`}>${relative ? age(at) : local}</time>`;
+  const exact = typeof at === "string" ? at : new Date(at).toISOString();
+  return html`<time datetime=${exact} title=${`${exact.replace("T", " ").replace("Z", "")} UTC`}>${relative ? age(at) : local(at, seconds)}</time>`;
 }

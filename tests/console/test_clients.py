@@ -204,7 +204,7 @@ async def test_suspended_and_deleted(console: OpenConsole, api: Api, complaints:
 
 
 async def test_somebody_was_faster(console: OpenConsole, api: Api, complaints: Complaints) -> None:
-    """What was decided on an old state is not done, and the page says what to do."""
+    """What was decided on an old state is not done: the new one is shown, and whoever still wants it confirms again."""
     complaints.expected.append("412 (Precondition Failed)")
     client_id = (await api.register())["client_id"]
     async with console() as page:
@@ -212,45 +212,12 @@ async def test_somebody_was_faster(console: OpenConsole, api: Api, complaints: C
         await page.get_by_role("button", name="Delete", exact=True).first.click()
         await api.put(CLIENTS + client_id, json={"name": "Changed meanwhile"})
         await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Load the newest version")
-    assert (await api.get(CLIENTS + client_id)).status == 200
-
-
-async def test_secrets(console: OpenConsole, api: Api, axe: str) -> None:
-    """Rotated, added, deactivated, deleted: a new one is shown once, and the ages follow."""
-    client = await api.register()
-    path = f"{CLIENTS}{client['client_id']}/secrets"
-    async with console() as page:
-        await opened(page, client["client_id"])
-        await page.get_by_role("button", name="Rotate").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
-        rotated = await page.get_by_label("client_secret", exact=True).input_value()
-        await page.get_by_role("button", name="I have stored it").click()
-        listed = page.locator(".secrets li")
-        await expect(listed).to_have_count(2)
-        await expect(page.get_by_text(f"The newest ends in {rotated[-4:]}.")).to_be_visible()
-
-        await page.get_by_role("button", name="Add a secret").click()
-        await page.get_by_role("dialog").get_by_label("Note").fill("for the new cluster")
-        await in_any_light(page, axe)
-        await page.get_by_role("dialog").get_by_role("button", name="Add a secret").click()
-        async with page.expect_download() as download:
-            await page.get_by_role("button", name="Download .env").click()
-        added = await page.get_by_label("client_secret", exact=True).input_value()
-        text = (await (await download.value).path()).read_text()
-        assert text == f"CLIENT_ID={client['client_id']}\nCLIENT_SECRET={added}\n"
-        await page.get_by_role("button", name="I have stored it").click()
-        await expect(listed).to_have_count(3)
-        await expect(listed.get_by_text("for the new cluster")).to_be_visible()
-
-        noted = listed.filter(has_text="for the new cluster")
-        await noted.get_by_role("button", name="Deactivate").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Deactivate").click()
-        await expect(noted).to_have_attribute("data-status", "inactive")
-        await noted.get_by_role("button", name="Delete").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        await expect(listed).to_have_count(2)
-    assert sorted(one["status"] for one in (await api.get(path)).data["secrets"]) == ["active", "retired"]
+        dialog = page.get_by_role("dialog", name="Delete Changed meanwhile?")
+        await expect(dialog.get_by_role("alert")).to_contain_text("The newest version is loaded now")
+        assert (await api.get(CLIENTS + client_id)).status == 200
+        await dialog.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("heading", name="There are no clients yet")).to_be_visible()
+    assert (await api.get(CLIENTS + client_id)).status == 404
 
 
 @pytest.mark.parametrize("below", ["", "/edit"])

@@ -43,7 +43,7 @@ export default function Client({ params }) {
       </div>
       ${doing === "clone" && html`<${CloneDialog} client=${client} onClose=${close} />`}
       ${["suspend", "reactivate"].includes(doing) && html`<${Turn} name=${doing} client=${client} path=${path} etag=${loaded.value.etag} onClose=${close} onDone=${again} />`}
-      ${doing === "delete" && html`<${Delete} client=${client} path=${path} etag=${loaded.value.etag} onClose=${close} />`}`}
+      ${doing === "delete" && html`<${Delete} client=${client} path=${path} etag=${loaded.value.etag} onClose=${close} onMoved=${again} />`}`}
   <//>`;
 }
 
@@ -61,7 +61,7 @@ function Actions({ client, onDo }) {
 function Settings({ client }) {
   const settings = settingsOf(client);
   return html`<dl class="facts">
-    ${SETTINGS.filter(({ name }) => name !== "jwks").map(({ name }) => html`<div key=${name} data-setting=${name}><dt>${label(name)}</dt><dd><${Value} value=${settings[name]} /></dd></div>`)}
+    ${SETTINGS.filter(({ name }) => name !== "jwks").map(({ name }) => html`<div key=${name} data-setting=${name}><dt>${label(name)}</dt><dd><${Value} name=${name} value=${settings[name]} /></dd></div>`)}
   </dl>`;
 }
 
@@ -100,18 +100,18 @@ function Turn({ name, client, path, etag, onClose, onDone }) {
     say(t(name === "suspend" ? "client.suspended" : "client.reactivated", client));
     onDone();
   };
-  return html`<${Confirm} title=${t(`client.${name}.title`, client)} yes=${t(`client.${name}`)} act=${act} onClose=${onClose}>
+  return html`<${Confirm} title=${t(`client.${name}.title`, client)} yes=${t(`client.${name}`)} act=${act} onClose=${onClose} onMoved=${onDone}>
     <p>${t(`client.${name}.what`)}</p>
   <//>`;
 }
 
-function Delete({ client, path, etag, onClose }) {
+function Delete({ client, path, etag, onClose, onMoved }) {
   const act = async () => {
     await call("DELETE", path, { version: etag });
     say(t("client.deleted", client));
     go("clients", {}, {}, { replace: true });
   };
-  return html`<${Confirm} title=${t("client.delete.title", client)} yes=${t("client.delete")} act=${act} onClose=${onClose} danger>
+  return html`<${Confirm} title=${t("client.delete.title", client)} yes=${t("client.delete")} act=${act} onClose=${onClose} onMoved=${onMoved} danger>
     <p>${t("client.delete.what")}</p>
     <p><code>${client.client_id}</code></p>
   <//>`;

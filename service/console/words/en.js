@@ -69,7 +69,7 @@ export default {
   "problem.404.do": "It may have been deleted. Go back to the list and look for it there.",
   "problem.409.do": "Wait a moment, then try again.",
   "problem.409002.do": "Deactivate or delete one of them, then try again.",
-  "problem.412.do": "Load the newest version, then make your change again.",
+  "problem.412.do": "The newest version is loaded now: look at it, and confirm again if you still want to.",
   "problem.421.do": "Use the console of the service that it has moved to.",
   "problem.422001.do": "Start again from the beginning.",
   "problem.429.do": "Wait a moment, then try again.",
