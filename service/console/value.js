@@ -8,11 +8,12 @@ export function label(name) {
   return has(`setting.${name}`) ? t(`setting.${name}`) : name;
 }
 
-/** Nothing, yes or no, a text, or a list of them. */
-export function Value({ value }) {
+/** Nothing, yes or no, a text, or a list of them; what *name* a client has is for people, and everything else for machines. */
+export function Value({ name, value }) {
   if (value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0)) {
     return html`<span class="faint">${t("value.none")}</span>`;
   }
+  if (name === "name") return html`<bdi>${value}</bdi>`;
   if (typeof value === "boolean") return t(value ? "value.yes" : "value.no");
   if (Array.isArray(value)) {
     return html`<ul class="plain values">${value.map((one, index) => html`<li key=${index}><code>${one}</code></li>`)}</ul>`;
@@ -40,8 +41,8 @@ export function Differences({ rows, before, after }) {
       ${rows.map(
         (row) => html`<tr key=${row.name}>
           <th scope="row">${label(row.name)}</th>
-          <td data-label=${before} class="old"><${Value} value=${row.before} /></td>
-          <td data-label=${after} class="new"><${Value} value=${row.after} /></td>
+          <td data-label=${before} class="old"><${Value} name=${row.name} value=${row.before} /></td>
+          <td data-label=${after} class="new"><${Value} name=${row.name} value=${row.after} /></td>
         </tr>`,
       )}
     </tbody>
