@@ -14,6 +14,7 @@ import Register from "./pages/register.js";
 import Versions from "./pages/versions.js";
 import { start } from "./session.js";
 import { Shell } from "./shell.js";
+import { Beside } from "./sign-in.js";
 import { html, render } from "./view.js";
 
 const pages = {
@@ -35,7 +36,9 @@ try {
     const pkce = await import("./pkce.js");
     problem = await pkce.arrive();
   }
-  if (problem !== "beside") {
+  if (problem === "beside") {
+    render(html`<${Beside} />`, root);
+  } else {
     start();
     render(html`<${Shell} pages=${pages} problem=${problem} />`, root);
   }

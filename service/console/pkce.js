@@ -54,13 +54,16 @@ export async function leave() {
 
 /** Sign in in a window beside this one, in which nothing changes meanwhile. */
 export async function signInBeside() {
-  const { address, attempt } = await begin();
-  // the window has the issuer's page in it, which must not reach this one: it is spoken to over a channel
+  // at once, while the browser takes it for what somebody pressed; where it leads to has to be asked for first
+  const beside = open("about:blank", "_blank", "popup,width=520,height=680");
+  if (!beside) throw new NotSignedIn("session.no_window");
+  const { address, attempt } = await begin().catch((error) => {
+    beside.close();
+    throw error;
+  });
+  // the window gets the issuer's page, which must not reach this one: it is spoken to over a channel
   const channel = new BroadcastChannel(CHANNEL);
-  if (!open(address, "_blank", "popup,width=520,height=680")) {
-    channel.close();
-    throw new NotSignedIn("session.no_window");
-  }
+  beside.location.replace(address);
   await new Promise((resolve, reject) => {
     channel.onmessage = ({ data }) => {
       const parameters = new URLSearchParams(data.search);
@@ -101,7 +104,7 @@ async function isHeard(search, state) {
     channel.postMessage({ search });
   });
   channel.close();
-  if (heard) close();
+  if (heard) close(); // a browser may refuse where the window has been to other pages: then it says what to do
   return heard;
 }
 

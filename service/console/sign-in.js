@@ -6,7 +6,7 @@ import { has, t } from "./language.js";
 import { Logo } from "./logo.js";
 import { Problem } from "./problem.js";
 import { NoToken, dismiss, session, signIn } from "./session.js";
-import { html, useId, useState } from "./view.js";
+import { html, useEffect, useId, useState } from "./view.js";
 
 /** The ways to sign in. *inPlace* leaves the page as it is: whoever signs in elsewhere does so in a window beside it. */
 function Ways({ inPlace = false }) {
@@ -79,6 +79,17 @@ export function SignInAgain() {
     <p>${t("session.again.why")}</p>
     <${Ways} inPlace />
   <//>`;
+}
+
+/** In a window that was there to sign in, and has told the one that waits for it. */
+export function Beside() {
+  useEffect(() => {
+    document.title = `${t("session.beside")} · Mitosis`;
+  }, []);
+  return html`<main class="door">
+    <h1><${Logo} /> Mitosis</h1>
+    <p role="status"><strong>${t("session.beside")}</strong> ${t("session.beside.do")}</p>
+  </main>`;
 }
 
 /** For whoever has a good token and nothing to do here. */

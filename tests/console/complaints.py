@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from playwright.async_api import ConsoleMessage, Page, Request
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request
 
 _REPORT = """
 addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI, sourceFile}) =>
@@ -27,12 +27,15 @@ class Complaints:
         """All of them, but for what was expected."""
         return [one for one in self._found if not any(text in one for text in self.expected)]
 
-    async def watch(self, page: Page) -> None:
-        """Listen to *page* until it is closed."""
+    async def watch(self, context: BrowserContext) -> None:
+        """Listen to all pages that *context* will have, from their beginning; some close at once."""
+        await context.add_init_script(_REPORT)
+        context.on("page", self._listen)
+
+    def _listen(self, page: Page) -> None:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self._found.append(f"script: {error}"))
         page.on("request", self._asked)
-        await page.add_init_script(_REPORT)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

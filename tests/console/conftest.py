@@ -81,7 +81,7 @@ def console(browser: Browser, api: Api, token: Any, complaints: Complaints) -> O
         settings |= {"reduced_motion": "reduce", **context}
         made = await browser.new_context(**settings)
         made.set_default_timeout(PATIENCE_MS)
-        made.on("page", complaints.watch)
+        await complaints.watch(made)
         page = await made.new_page()
         if role is None:
             await page.goto(f"{api.base}/console/{path}")

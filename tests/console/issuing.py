@@ -3,6 +3,7 @@
 import hashlib
 import time
 from base64 import urlsafe_b64encode
+from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,11 +16,16 @@ _KEY = SIGNERS["ES256"]
 
 
 class Issuer:
-    """Answers at `url`; `claims` are those of the tokens, `error` what it says instead of a code."""
+    """
+    Answers at `url`; `claims` are those of the tokens, `error` what it says instead of a code.
+
+    Who comes is sent back at once or, where it `asks`, once they have said that they want to.
+    """
 
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {}
         self.error: str | None = None
+        self.asks = False
         self.asked: list[dict[str, str]] = []
         self.redeemed: list[dict[str, str]] = []
         self._server: TestServer | None = None
@@ -60,11 +66,15 @@ class Issuer:
         return web.json_response({"keys": [published(_KEY, "ES256")]})
 
     async def _authorize(self, request: web.Request) -> web.Response:
-        """Who comes is known already, and sent back at once."""
         self.asked.append(dict(request.query))
         told = {"error": self.error} if self.error else {"code": "a-code"}
         query = urlencode({**told, "state": request.query["state"]})
-        raise web.HTTPFound(f"{request.query['redirect_uri']}?{query}")
+        back = f"{request.query['redirect_uri']}?{query}"
+        if self.asks:
+            head = '<!doctype html><title>Issuer</title><link rel="icon" href="data:,">'
+            page = f'{head}<a href="{escape(back)}">Let me in</a>'
+            return web.Response(text=page, content_type="text/html")
+        raise web.HTTPFound(back)
 
     async def _token(self, request: web.Request) -> web.Response:
         given = {name: str(value) for name, value in (await request.post()).items()}
@@ -77,7 +87,7 @@ class Issuer:
         access = signed(_KEY, "ES256", claims(self.url, **self.claims), kid="ES256")
         who = {"iss": self.url, "aud": asked["client_id"], "sub": "8f3c-ops", "nonce": asked["nonce"]}
         now = int(time.time())
-        identity = signed(_KEY, "ES256", {**who, "iat": now, "exp": now + 60}, kid="ES256", typ="JWT")
+        identity = signed(_KEY, "ES256", {**who, "iat": now, "exp": now + 3600}, kid="ES256", typ="JWT")
         told = {"access_token": access, "id_token": identity, "token_type": "Bearer", "expires_in": 600}
         return _open(web.json_response(told))
 

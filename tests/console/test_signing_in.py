@@ -20,6 +20,7 @@ from tests.console.conftest import PATIENCE_MS, OpenConsole
 from tests.console.issuing import Issuer
 from tests.console.seen import in_any_light
 
+TOKEN_S = 600  # the issuer's, unless a test says otherwise
 KEPT = "sessionStorage.getItem('mitosis.token')"
 
 
@@ -107,7 +108,8 @@ async def heard(trusting: Api, issuer: Issuer) -> AsyncIterator[Complaints]:
 async def visiting(browser: Browser, heard: Complaints, base: str) -> AsyncIterator[Page]:
     context = await browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
-    context.on("page", heard.watch)
+    await heard.watch(context)
+    await context.clock.install()
     page = await context.new_page()
     await page.goto(f"{base}/console/#/audit")
     yield page
@@ -138,25 +140,57 @@ async def test_at_an_issuer(browser: Browser, trusting: Api, heard: Complaints, 
     assert f"connect-src 'self' {issuer.origin};" in policy
 
 
-async def test_again_beside(browser: Browser, trusting: Api, heard: Complaints, issuer: Issuer) -> None:
-    """When the token expires, somebody signs in in a window beside, and what was typed is there."""
+@pytest.mark.parametrize("closes", [True, False])
+async def test_again_beside(
+    browser: Browser, trusting: Api, heard: Complaints, issuer: Issuer, axe: str, *, closes: bool
+) -> None:
+    """
+    When the token expires, somebody signs in in a window beside, and what was typed is there.
+
+    The window closes; where a browser does not let it, it says that it is not needed any more.
+    """
     client_id = (await trusting.register())["client_id"]
-    issuer.claims["exp"] = int(time.time()) + 4
     async with visiting(browser, heard, trusting.base) as page:
         await page.get_by_role("button", name="Sign in at 127.0.0.1").click()
         await expect(page.get_by_text("8f3c-ops · administrator")).to_be_visible()
         await page.evaluate("address => { location.hash = address }", f"#/clients/{client_id}/edit")
         await page.get_by_label("Name").fill("Typed before")
+        await page.context.clock.fast_forward(TOKEN_S * 1000)
         dialog = page.get_by_role("dialog")
-        await expect(dialog).to_contain_text("Your token is no longer good", timeout=10_000)
-        issuer.claims["exp"] = int(time.time()) + 600
+        await expect(dialog).to_contain_text("Your token is no longer good")
+        issuer.claims["exp"] = int(time.time()) + 6 * TOKEN_S
+        issuer.asks = True
+        if not closes:
+            await page.context.add_init_script("window.close = () => {}")
         async with page.context.expect_page() as beside:
             await dialog.get_by_role("button", name="Sign in at 127.0.0.1").click()
+        window = await beside.value
+        await window.get_by_role("link", name="Let me in").click()
         await expect(dialog).to_have_count(0)
-        if not (window := await beside.value).is_closed():
+        if not closes:
+            await expect(window.get_by_role("status")).to_contain_text("This window is not needed any more.")
+            assert "code" not in window.url
+            await in_any_light(window, axe)
+        elif not window.is_closed():
             await window.wait_for_event("close")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="Typed before")).to_be_visible()
+
+
+async def test_the_issuer_is_away(browser: Browser, trusting: Api, heard: Complaints, issuer: Issuer) -> None:
+    """Nobody waits for who does not answer, and no empty window is left behind."""
+    heard.expected.append("net::ERR_CONNECTION_REFUSED")
+    async with visiting(browser, heard, trusting.base) as page:
+        await page.get_by_role("button", name="Sign in at 127.0.0.1").click()
+        await expect(page.get_by_text("8f3c-ops · administrator")).to_be_visible()
+        await issuer.stop()
+        await page.context.clock.fast_forward(TOKEN_S * 1000)
+        dialog = page.get_by_role("dialog")
+        async with page.context.expect_page() as beside:
+            await dialog.get_by_role("button", name="Sign in at 127.0.0.1").click()
+        await expect(dialog.get_by_role("alert").first).to_contain_text("Signing in did not work.")
+        if not (window := await beside.value).is_closed():
+            await window.wait_for_event("close")
 
 
 async def test_refused_by_the_issuer(browser: Browser, trusting: Api, heard: Complaints, issuer: Issuer) -> None:

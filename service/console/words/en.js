@@ -45,6 +45,8 @@ export default {
   "session.refused.do": "Try again, or ask the people who run it.",
   "session.unexpected": "Signing in was not begun here, or long ago.",
   "session.unexpected.do": "Sign in again.",
+  "session.beside": "This window is not needed any more.",
+  "session.beside.do": "Close it, and go on in the one where you were.",
   "session.opaque": "The issuer gave a token that this console cannot read.",
   "session.opaque.do": "Access tokens must be JWTs for the registry: tell the people who run the issuer.",
   "session.no_role": "The console is for administrators and auditors, and your role is: {role}.",

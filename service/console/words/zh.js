@@ -45,6 +45,8 @@ export default {
   "session.refused.do": "请重试，或询问其管理人员。",
   "session.unexpected": "登录不是从这里开始的，或已过去太久。",
   "session.unexpected.do": "请重新登录。",
+  "session.beside": "此窗口不再需要。",
+  "session.beside.do": "请关闭它，回到原来的窗口继续。",
   "session.opaque": "签发方给出的令牌无法被控制台读取。",
   "session.opaque.do": "访问令牌须为登记处可用的 JWT：请告知签发方的管理人员。",
   "session.no_role": "控制台供管理员和审计员使用,您的角色是:{role}。",
