@@ -1,5 +1,6 @@
 """Clone in two clicks, and where clones come from."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -42,6 +43,23 @@ async def test_adapted(console: OpenConsole, api: Api, tenant: str, axe: str) ->
         await dialog.get_by_label("Redirect URIs").fill("https://staging.example.com/callback")
         await expect(dialog.locator(".preview .new").last).to_contain_text("https://staging.example.com/callback")
         await expect(dialog.locator(".preview tbody tr")).to_have_count(2)
+        # what was seen stays while somebody types on, and is not confirmed until it is what they typed
+        held = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await page.route("**/clone?dry_run=true", hold)
+        async with page.expect_request("**/clone?dry_run=true"):
+            await dialog.get_by_label("Name").fill("Staging 2")
+        await expect(dialog.locator(".preview tbody tr")).to_have_count(2)
+        await expect(dialog.locator(".preview")).to_have_attribute("aria-busy", "true")
+        await expect(dialog.get_by_role("button", name="Clone", exact=True)).to_be_disabled()
+        held.set()
+        await expect(dialog.locator(".preview .new").first).to_contain_text("Staging 2")
+        await dialog.get_by_label("Name").fill("Staging")
+        await expect(dialog.locator(".preview .new").first).to_have_text("Staging")
         await expect(dialog.locator(".preview")).to_contain_text("Kept: Grant types, Scopes")
         await expect(dialog.locator(".preview")).to_contain_text("It gets a secret of its own")
         await in_any_light(page, axe)

@@ -30,6 +30,8 @@ export function CloneDialog({ client, onClose }) {
   const body = bodyOf([{ name: "name", after: wanted.name }, ...changes(source, wanted).filter(({ name }) => name === "redirect_uris")]);
   const asked = useQuiet(JSON.stringify(body));
   const preview = useLoaded((signal) => call("POST", path, { query: { dry_run: true }, body: JSON.parse(asked), signal }), [asked]);
+  const last = useRef(null); // it stays while another is asked for, so that nothing jumps as somebody types
+  if (preview.value || preview.error) last.current = preview.value;
   const attempt = useAttempt(async ({ overrides, version }, key) => {
     const { data } = await call("POST", path, { body: overrides, key, version });
     onClose();
@@ -60,8 +62,8 @@ export function CloneDialog({ client, onClose }) {
       <section class="preview" aria-live="polite" aria-busy=${!isSettled}>
         <h3>${t("clone.preview")}</h3>
         ${preview.error && html`<${Problem} error=${preview.error} again=${preview.error.violations?.length ? undefined : preview.reload}><${Others} faults=${faults[""]} /><//>`}
-        ${!preview.value && preview.loading && html`<${Waiting} lines=${3} />`}
-        ${preview.value && html`<${Preview} client=${client} would=${preview.value.data} />`}
+        ${!last.current && preview.loading && html`<${Waiting} lines=${3} />`}
+        ${last.current && html`<${Preview} client=${client} would=${last.current.data} />`}
       </section>
       <div class="buttons">
         <button type="button" onClick=${onClose} disabled=${attempt.busy}>${t("action.cancel")}</button>
