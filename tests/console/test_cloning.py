@@ -165,6 +165,7 @@ async def test_lineage(console: OpenConsole, api: Api, axe: str) -> None:
         tree = page.get_by_role("navigation", name="Where it comes from, and what was cloned from it")
         await expect(tree.locator(".leaf a")).to_have_text(["First", "Second", "Third", "Fourth"])
         await expect(tree.locator(".here a")).to_have_attribute("aria-current", "true")
+        await expect(page.get_by_text("further back")).to_have_count(0)
         await page.get_by_role("button", name="Show the clones of Fourth").focus()
         await page.keyboard.press("Enter")
         await expect(tree.locator(".leaf a").last).to_have_text("Fifth")
@@ -187,7 +188,39 @@ async def test_lineage_of_many(console: OpenConsole, api: Api, complaints: Compl
     await api.delete(CLIENTS + source)
     async with console(f"#/clients/{template}/lineage") as page:
         await expect(page.locator(".leaf").first).to_contain_text(f"{source} deleted")
+        await expect(page.locator(".leaf a").first).to_have_text("Source")
         await expect(page.locator(".leaf")).to_have_count(22)
         await page.get_by_role("button", name="3 more").click()
         await expect(page.locator(".leaf")).to_have_count(25)
         await expect(page.get_by_role("button", name="more")).to_have_count(0)
+
+
+async def test_lineage_beyond_the_deleted(console: OpenConsole, api: Api, complaints: Complaints, axe: str) -> None:
+    """Whoever is gone is called what it was called when it was cloned, and the line goes on behind it."""
+    complaints.expected.append("404 (Not Found)")
+    first = (await api.register(name="First"))["client_id"]
+    second = (await api.clone(first, json={"name": "Second"})).data["client_id"]
+    third = (await api.clone(second, json={"name": "Third"})).data["client_id"]
+    fourth = (await api.clone(third, json={"name": "Fourth"})).data["client_id"]
+    await api.put(CLIENTS + second, json={"name": "Second, at last"})
+    for gone in (second, third):
+        assert (await api.delete(CLIENTS + gone)).status == 204
+    async with console(f"#/clients/{fourth}/lineage", role="auditor") as page:
+        await expect(page.locator(".leaf a")).to_have_text(["First", "Second", "Third", "Fourth"])
+        await expect(page.locator(".leaf").nth(1)).to_contain_text(f"{second} deleted")
+        await in_any_light(page, axe)
+        await page.get_by_role("link", name="Second").click()
+        await expect(page.get_by_text("In version 3 the client is deleted")).to_be_visible()
+
+
+async def test_lineage_of_many_generations(console: OpenConsole, api: Api, axe: str) -> None:
+    """Eight generations back at a time; a tree as deep as that is not squeezed on a phone, and does not widen it."""
+    line = [(await api.register(name="Generation 0"))["client_id"]]
+    for number in range(1, 11):
+        line.append((await api.clone(line[-1], json={"name": f"Generation {number}"})).data["client_id"])
+    async with console(f"#/clients/{line[-1]}/lineage") as page:
+        await expect(page.locator(".leaf a")).to_have_text([f"Generation {number}" for number in range(2, 11)])
+        await in_any_light(page, axe)
+        await page.get_by_role("link", name="Look further back").click()
+        await expect(page.locator(".leaf a")).to_have_text([f"Generation {number}" for number in range(4)])
+        await expect(page.get_by_text("further back")).to_have_count(0)

@@ -10,7 +10,7 @@ import { Time } from "../time.js";
 import { Status } from "../value.js";
 import { html, useState } from "../view.js";
 
-const GENERATIONS = 20; // back, each of which is asked for
+const GENERATIONS = 8; // back, each of which is asked for
 const AT_ONCE = 20; // clones of one client
 
 export default function Lineage({ params }) {
@@ -22,33 +22,49 @@ export default function Lineage({ params }) {
   return html`<${Page} title=${own ? t("lineage.of", { name: own.name }) : t("page.lineage")} above=${above}>
     <${Problem} error=${line.error} again=${line.reload} />
     ${line.loading && html`<${Waiting} lines=${6} />`}
-    ${line.value && html`<nav class="lineage" aria-label=${t("lineage.tree")}><ul><${Ancestor} line=${line.value} /></ul></nav>`}
+    ${line.value && html`<nav class="lineage" aria-label=${t("lineage.tree")}><${Further} first=${line.value[0]} /><ul><${Ancestor} line=${line.value} /></ul></nav>`}
   <//>`;
 }
 
-/** The client and those it comes from, the oldest first. One that was deleted is {client_id, name, isGone}. */
+/** The client and those it comes from, the oldest first. One that was deleted is as its clone found it, and `isGone`. */
 async function ancestry(client_id, signal) {
   const line = [(await call("GET", path(client_id), { signal })).data];
-  while (line[0].cloned_from && line.length <= GENERATIONS) line.unshift(await found(line[0].cloned_from, signal));
+  while (line[0].cloned_from && line.length <= GENERATIONS) line.unshift(await source(line[0], signal));
   return line;
 }
 
 const path = (client_id) => `/admin/oauth/clients/${encodeURIComponent(client_id)}`;
 
-async function found(client_id, signal) {
+/** What *clone* was cloned from: as it is, or as it was when the clone was made. */
+async function source(clone, signal) {
+  const client_id = clone.cloned_from;
+  const present = await found(client_id, {}, signal);
+  if (present) return present;
+  // a clone that was itself deleted is known by what it was, and so is when it was made
+  const past = await found(client_id, { as_of: clone.created_at }, signal);
+  return { client_id, ...past, isGone: true };
+}
+
+/** A client; undefined where there is none. */
+async function found(client_id, query, signal) {
   try {
-    return (await call("GET", path(client_id), { signal })).data;
+    return (await call("GET", path(client_id), { query, signal })).data;
   } catch (error) {
-    if (error instanceof Refused && error.status === 404) return { client_id, name: client_id, isGone: true };
+    if (error instanceof Refused && error.status === 404) return undefined;
     throw error;
   }
+}
+
+/** That the oldest that is shown is somebody's clone too, and the way there. */
+function Further({ first }) {
+  if (!first.cloned_from) return null;
+  return html`<p class="faint">${t("lineage.further")} ${!first.isGone && html`<a href=${href("lineage", first)}>${t("lineage.further.do")}</a>`}</p>`;
 }
 
 /** The oldest of *line*, with the others below it, down to the client that the page is about. */
 function Ancestor({ line: [first, ...younger] }) {
   if (younger.length === 0) return html`<${Node} client=${first} isHere />`;
   return html`<li>
-    ${first.cloned_from && html`<p class="faint">${t("lineage.further", first)}</p>`}
     <${Leaf} client=${first} />
     <ul><${Ancestor} line=${younger} /></ul>
   </li>`;
@@ -58,7 +74,8 @@ function Leaf({ client, isHere, children }) {
   return html`<div class="leaf ${isHere ? "here" : ""}">
     ${children}
     ${client.isGone
-      ? html`<span><code>${client.client_id}</code> <span class="faint">${t("lineage.gone")}</span></span>`
+      ? html`${client.name && html`<span><a href=${href("versions", client)}><bdi>${client.name}</bdi></a></span>`}
+          <span><code>${client.client_id}</code> <span class="faint">${t("lineage.gone")}</span></span>`
       : html`<span><a href=${href("client", client)} aria-current=${isHere ? "true" : undefined}><bdi>${client.name}</bdi></a> ${isHere && html`<span class="here-mark">${t("lineage.here")}</span>`}</span>
           <${Status} status=${client.status} /> <code>${client.client_id}</code> <span class="faint"><${Time} at=${client.created_at} relative /></span>`}
   </div>`;
