@@ -41,6 +41,18 @@ def test_no_key_without_words() -> None:
                 assert key in known or f"{key}.other" in known, f"{file.name}: {key}"
 
 
+def test_no_words_without_a_page() -> None:
+    """What is in the lists is said somewhere: by its whole name, or by one that begins in a template."""
+    pages = "".join(file.read_text() for file in CONSOLE.rglob("*.js") if not {"vendor", "words"} & {*file.parts})
+    templates = tuple(set(re.findall(r"`([a-z0-9_]+\.[a-z0-9_.]*)\$\{", pages)))
+    unsaid = {
+        key
+        for key in words("en")
+        if not (key.startswith(templates) or f'"{re.sub(r"[.](one|other|do)$", "", key)}' in pages)
+    }
+    assert unsaid == set()
+
+
 async def test_nowhere(console: OpenConsole, axe: str) -> None:
     """An address that leads nowhere says so, and leads back."""
     async with console("#/nowhere/at/all") as page:

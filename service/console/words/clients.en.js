@@ -39,7 +39,6 @@ export default {
 
   "form.needed": "required",
   "form.entry": "Entry {number}: ",
-  "form.faults": "This was not accepted. What is wrong stands beside it.",
   "differences.setting": "Setting",
 
   "attempt.unknown": "Nobody can say whether it happened. Try again: if it did, the answer is the same, and the secret too.",
@@ -155,8 +154,6 @@ export default {
   "clone.title": "Clone {name}",
   "clone.name": "{name} (clone)",
   "clone.preview": "What is kept, and what differs",
-  "clone.previewing": "Asking what the clone would be…",
-  "clone.differs": "What differs",
   "clone.same": "Nothing differs but the ids and the secret.",
   "clone.kept": "Kept: {names}.",
   "clone.source": "{name}",

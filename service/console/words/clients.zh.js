@@ -39,7 +39,6 @@ export default {
 
   "form.needed": "必填",
   "form.entry": "第 {number} 项：",
-  "form.faults": "未被接受。问题标注在相应字段旁。",
   "differences.setting": "设置",
 
   "attempt.unknown": "无法确定是否已经完成。请重试：如果已经完成，会得到同样的答复和同样的密钥。",
@@ -155,8 +154,6 @@ export default {
   "clone.title": "克隆 {name}",
   "clone.name": "{name} (clone)",
   "clone.preview": "保留什么，有何不同",
-  "clone.previewing": "正在查询克隆的结果…",
-  "clone.differs": "不同之处",
   "clone.same": "除编号和密钥外没有不同。",
   "clone.kept": "保留：{names}。",
   "clone.source": "{name}",
