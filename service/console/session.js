@@ -1,7 +1,9 @@
 // Who is signed in: a bearer token, in memory and in sessionStorage, until it expires.
 
 import { configuration } from "./configuration.js";
+import { t } from "./language.js";
 import { signal } from "./signal.js";
+import { say } from "./toast.js";
 
 const KEPT = "mitosis.token";
 const SOON_MS = 2 ** 31 - 1; // a timer knows no longer time
@@ -14,25 +16,39 @@ export const session = signal(null);
 /** Whether somebody who was signed in has to sign in again, before what waits goes on. */
 export const asking = signal(false);
 
+/** Why the link that somebody came by signs nobody in, or null. */
+export const misled = signal(null);
+
 let waiting = [];
 let timer = 0;
 
 /** Take the token from the address bar, or from where it was before the page was loaded again. */
 export function start() {
   const carried = taken();
-  const text = carried ?? sessionStorage.getItem(KEPT);
-  if (text !== null) {
-    try {
-      signIn(text);
-    } catch (error) {
-      if (!(error instanceof NoToken)) throw error;
-      sessionStorage.removeItem(KEPT);
-    }
-  }
+  const kept = sessionStorage.getItem(KEPT);
+  if ((carried === null || !follow(carried)) && kept !== null && !isRead(kept)) sessionStorage.removeItem(KEPT);
   addEventListener("hashchange", () => {
     const later = taken();
-    if (later !== null) signIn(later);
+    if (later !== null) follow(later);
   });
+}
+
+/** Sign in by a link; one that was cut off signs nobody in, nor out, and says so. */
+function follow(token) {
+  if (isRead(token)) return true;
+  if (session.value ?? sessionStorage.getItem(KEPT)) say(`${t("session.bad_link")} ${t("session.bad_link.do")}`);
+  else misled.value = new Error("session.bad_link");
+  return false;
+}
+
+function isRead(token) {
+  try {
+    signIn(token);
+    return true;
+  } catch (error) {
+    if (!(error instanceof NoToken)) throw error;
+    return false;
+  }
 }
 
 function taken() {
@@ -55,6 +71,7 @@ export function signIn(text) {
   const before = session.value;
   sessionStorage.setItem(KEPT, token);
   session.value = known;
+  misled.value = null;
   clearTimeout(timer);
   timer = setTimeout(expire, Math.min(Math.max(known.expires_at - Date.now(), 0), SOON_MS));
   if (before && (before.tenant_id !== known.tenant_id || before.role !== known.role)) {

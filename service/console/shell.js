@@ -5,7 +5,7 @@ import { Logo } from "./logo.js";
 import { NotForYou, SignIn, SignInAgain } from "./sign-in.js";
 import { href, place } from "./routes.js";
 import { Secrets } from "./pages/secret.js";
-import { asking, mayRead, session, signOut } from "./session.js";
+import { asking, mayRead, misled, session, signOut } from "./session.js";
 import { useSignal } from "./signal.js";
 import { THEMES, paint, theme } from "./theme.js";
 import { Toasts } from "./toast.js";
@@ -18,8 +18,9 @@ export function Shell({ pages, problem }) {
   const where = useSignal(place);
   const who = useSignal(session);
   const again = useSignal(asking);
+  const astray = useSignal(misled);
   if (!who) {
-    return html`<header class="bar door-bar"><${Choices} /></header><${SignIn} problem=${problem} />`;
+    return html`<header class="bar door-bar"><${Choices} /></header><${SignIn} problem=${astray ?? problem} />`;
   }
   const Shown = pages[where.name];
   const top = ABOVE[where.name] ?? where.name;

@@ -57,6 +57,22 @@ async def test_by_a_token(console: OpenConsole, token: Callable[..., str], axe: 
         await expect(page.get_by_text("auditor@example · auditor")).to_be_visible()
 
 
+async def test_by_a_link_that_was_cut_off(console: OpenConsole, api: Api, axe: str) -> None:
+    """It signs nobody in and says so, and it signs nobody out."""
+    async with console("#token=eyJhbGciOi", role=None) as page:
+        await expect(page.get_by_role("alert").first).to_contain_text("This link signs nobody in")
+        assert "token" not in page.url
+        await in_any_light(page, axe)
+    async with console() as page:
+        await page.evaluate("location.hash = '#token=eyJhbGciOi'")
+        await expect(page.locator(".toasts")).to_contain_text("This link signs nobody in")
+        assert "token" not in page.url
+        await expect(page.get_by_text("admin@example")).to_be_visible()
+        await page.goto(f"{api.base}/console/?again#token=eyJhbGciOi")
+        await expect(page.locator(".toasts")).to_contain_text("This link signs nobody in")
+        await expect(page.get_by_text("admin@example")).to_be_visible()
+
+
 async def test_a_token_of_somebody_else(console: OpenConsole, complaints: Complaints) -> None:
     """One that the service does not take is asked for again, with nothing of anybody on the page."""
     complaints.expected.append("401 (Unauthorized)")

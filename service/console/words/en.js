@@ -34,6 +34,8 @@ export default {
   "session.sign_out": "Sign out",
   "session.tenant": "Tenant",
   "session.no_token": "This is no token. A token has three parts with dots between them; paste all of it.",
+  "session.bad_link": "This link signs nobody in: its token is not whole.",
+  "session.bad_link.do": "Copy all of the link and open it again, or paste a token.",
   "session.expired": "This token has expired. Get a new one and paste it here.",
   "session.again": "Sign in again",
   "session.again.why": "Your token is no longer good. Nothing that you typed is lost: sign in, and go on where you were.",

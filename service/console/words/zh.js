@@ -34,6 +34,8 @@ export default {
   "session.sign_out": "退出",
   "session.tenant": "租户",
   "session.no_token": "这不是令牌。令牌由三段组成,以点分隔;请完整粘贴。",
+  "session.bad_link": "此链接无法登录:其中的令牌不完整。",
+  "session.bad_link.do": "请完整复制链接后重新打开,或粘贴令牌。",
   "session.expired": "此令牌已过期。请获取新令牌并粘贴到这里。",
   "session.again": "请重新登录",
   "session.again.why": "令牌已失效。您输入的内容不会丢失:登录后即可继续。",
