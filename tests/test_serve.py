@@ -85,6 +85,11 @@ def pasted(printed: str) -> urllib.request.Request:
     return urllib.request.Request(words[4], method="POST", headers={name: value})
 
 
+def linked(printed: str) -> str:
+    """The printed link to the console."""
+    return printed.partition("signed in for 12 hours: ")[2].partition("\n")[0]
+
+
 def leftovers(home: Path) -> list[str]:
     """The command lines of the processes that name *home*."""
     found = []
@@ -107,7 +112,10 @@ def test_first_run(home: Path) -> None:
             with urllib.request.urlopen(pasted(printed), timeout=10) as reply:
                 assert reply.status == 201
                 clones.append(json.load(reply)["data"])
+            with urllib.request.urlopen(linked(printed), timeout=10) as reply:
+                assert reply.headers["Content-Type"].startswith("text/html")
             request = pasted(printed)
+            assert request.get_header("Authorization") == f"Bearer {linked(printed).partition('#token=')[2]}"
             listing = urllib.request.Request(
                 request.full_url.partition("app-demo")[0], headers=dict(request.header_items())
             )
