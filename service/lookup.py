@@ -108,11 +108,12 @@ class Lookup:
                     _fail(one.answer, failed)
 
     async def _load(self, asking: Sequence[_Asking]) -> dict[Key, Client]:
-        left_s = (
-            max((one.until for one in asking if not one.answer.done()), default=0) - asyncio.get_running_loop().time()
-        )
-        if left_s <= 0:
+        waiting = [one.until for one in asking if not one.answer.done()]
+        if not waiting:
             return {}
+        left_s = max(waiting) - asyncio.get_running_loop().time()
+        if left_s <= 0:  # nothing was asked, so nothing is known: least of all that there is no such client
+            raise DatabaseAway
         async with borrowed(self._pool, min(left_s, self._timeout_s)) as connection:
             return await clients.load(connection, {one.key for one in asking})
 

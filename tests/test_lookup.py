@@ -142,6 +142,14 @@ async def test_a_row_that_cannot_be_read(owner: asyncpg.Connection, lookup: Look
     assert len(set(map(id, failures))) == 4
 
 
+async def test_no_time_left(owner: asyncpg.Connection, lookup: Lookup, tenant: str) -> None:
+    """Whose time is over before anything was asked is told that, and not that there is no such client."""
+    client = await plant(owner, tenant)
+
+    with pytest.raises(DatabaseAway):
+        await lookup.find(tenant, client.client_id, limit_s=0)
+
+
 async def test_a_statement_is_not_longer_than_who_waits(
     lookup: Lookup, tenant: str, monkeypatch: pytest.MonkeyPatch, owner: asyncpg.Connection
 ) -> None:
