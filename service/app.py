@@ -26,13 +26,13 @@ from service.credentials import Hasher
 from service.database import open_pool
 from service.desk import PATIENCE_S, POOL_SIZE, Desk
 from service.document import handlers as document
+from service.fairness import QueuedPlaces
 from service.issuer import open_issuer
 from service.lookup import Lookup
 from service.metrics.instruments import INSTRUMENTS, Instruments
 from service.metrics.state import STATE, State
 from service.reading import BODY_LIMIT
 from service.recent import Recent
-from service.shares import Turns
 from service.signing import load_key
 from service.sweeping import sweep_now_and_then
 
@@ -122,9 +122,9 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             await usage.close()
             await asyncio.to_thread(hasher.close)  # a hash that nobody waits for has to end first
 
-    app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), Turns(proof.AT_ONCE, share=1)
-    app[logs.COUNTING] = Turns(logs.AT_ONCE, share=1)
-    app[requests.PASTS] = Turns(requests.PASTS_AT_ONCE, share=requests.PASTS_SHARE)
+    app[proof.SIGNER], app[proof.VERIFYING] = HeadSigner(key), QueuedPlaces(proof.AT_ONCE, share=1)
+    app[logs.COUNTING] = QueuedPlaces(logs.AT_ONCE, share=1)
+    app[requests.PASTS] = QueuedPlaces(requests.PASTS_AT_ONCE, share=requests.PASTS_SHARE)
     app[stream.FOLLOWERS] = followers = Followers(config.followers)
 
     async def send_home(_app: web.Application) -> None:

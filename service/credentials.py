@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from service.fairness import Places
 from service.refusals import RETRY_AFTER_S, TooManyHashes
-from service.shares import Places
 
 PREFIX = "secret_"
 RANDOM_LENGTH = 43  # base62 digits that hold 256 bits

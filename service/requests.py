@@ -24,6 +24,7 @@ from service.as_of import Moment, NoMoment, parse, reached
 from service.commands import SealedSecret
 from service.credentials import Credential, Hasher
 from service.desk import Desk
+from service.fairness import QueuedPlaces
 from service.lookup import Lookup
 from service.recent import Recent
 from service.refusals import (
@@ -36,13 +37,12 @@ from service.refusals import (
 )
 from service.routes import CALLER, QUERY, REQUEST_ID
 from service.rules.validation import Violation
-from service.shares import Turns
 
 AHEAD = web.AppKey("ahead", Ahead)
 DESK = web.AppKey("desk", Desk)
 HASHER = web.AppKey("hasher", Hasher)
 LOOKUP = web.AppKey("lookup", Lookup)
-PASTS = web.AppKey("pasts", Turns)
+PASTS = web.AppKey("pasts", QueuedPlaces)
 READS = web.AppKey("reads", asyncpg.Pool)
 RECENT = web.AppKey("recent", Recent)
 TIMEOUT_S = web.AppKey("timeout_s", float)

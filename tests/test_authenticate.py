@@ -25,9 +25,9 @@ from service.commands import AddSecret, RotateSecret, SealedSecret
 from service.config import Config
 from service.credentials import new_secret
 from service.database import open_pool
+from service.fairness import Places
 from service.refusals import MESSAGES
 from service.requests import DESK, HASHER
-from service.shares import Places
 from tests.callers import Api, Reply
 from tests.conftest import Served
 from tests.planting import plant

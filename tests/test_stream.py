@@ -16,7 +16,7 @@ from events import chain, log
 from service.audit import followers, stream
 from service.audit.cursor import pack
 from service.audit.stream import TYPES
-from service.shares import Places
+from service.fairness import Places
 from tests.callers import NDJSON, Api
 from tests.commands import Mitosis
 from tests.laws import check

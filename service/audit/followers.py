@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import web
 
 from service.audit.readers import Reader
+from service.fairness import Places
 from service.refusals import RETRY_AFTER_S, TooManyFollowers
-from service.shares import Places
 
 STALL_S = 10.0  # so long what is sent may wait to be read
 _UNSENT_BYTES = 64 * 1024  # that the kernel takes, and as much again for its own; left alone it takes megabytes

@@ -20,13 +20,13 @@ from service.audit.entries import OF_TARGET, Action, LogEntry, Target, log_entry
 from service.audit.stream import TYPES
 from service.bearer import CLAIM_LIMIT, READERS
 from service.envelope import Listing, listing
+from service.fairness import QueuedPlaces
 from service.refusals import ClientNotFound, InvalidRequest, MalformedClientId
 from service.requests import READS, TIMEOUT_S, asked, named
 from service.routes import CALLER, Route
 from service.rules.validation import Violation
-from service.shares import Turns
 
-COUNTING = web.AppKey("counting", Turns)
+COUNTING = web.AppKey("counting", QueuedPlaces)
 
 AT_ONCE = 2  # searches of a process, each tenant one at a time: each may read all of a tenant's records
 _BEFORE = timedelta(microseconds=1)  # no time in the log is finer

@@ -17,6 +17,7 @@ from service.audit.heads import HeadSigner, JwkSet
 from service.audit.verifying import verify
 from service.bearer import READERS, reach
 from service.envelope import Answer, Instant, answer
+from service.fairness import QueuedPlaces
 from service.naming import is_tenant_id
 from service.reading import decode
 from service.refusals import (
@@ -27,10 +28,9 @@ from service.refusals import (
 from service.requests import READS, TIMEOUT_S
 from service.routes import CALLER, Route
 from service.rules.validation import Violation
-from service.shares import Turns
 
 SIGNER = web.AppKey("signer", HeadSigner)
-VERIFYING = web.AppKey("verifying", Turns)
+VERIFYING = web.AppKey("verifying", QueuedPlaces)
 
 AT_ONCE = 2  # logs that a process verifies, each tenant one at a time
 _LINE_S = 5.0  # for which a further one is waited with

@@ -20,10 +20,10 @@ from aiohttp import AddrInfoType, ClientError, TCPConnector
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from service.fairness import QueuedPlaces
 from service.fetch import NotFetched, fetch, open_session, reason
 from service.rules.jwks import LONGEST_SET, Jwk, jwks_faults
 from service.rules.uris import is_public_address, key_set_faults
-from service.shares import Turns
 
 TIMEOUT_S = 3.0  # of one fetch, from looking the name up to the last byte
 FRESH_S = 300.0  # for so long a set is not fetched again, unless it lacks a key
@@ -91,7 +91,7 @@ class KeySets:
         )
         self._session = open_session(TIMEOUT_S, connector)
         self._clock = clock
-        self._turns = Turns(AT_ONCE, share=SHARE)
+        self._turns = QueuedPlaces(AT_ONCE, share=SHARE)
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._under_way: dict[Key, asyncio.Task[_Kept | None]] = {}
 

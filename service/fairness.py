@@ -42,7 +42,7 @@ class Places:
             del self._taken[tenant_id]
 
 
-class Turns:
+class QueuedPlaces:
     """
     Places that are waited for, in the order in which they were asked for.
 

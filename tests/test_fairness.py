@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from service.shares import Places, Turns
+from service.fairness import Places, QueuedPlaces
 
 
 def test_no_more_than_are_left() -> None:
@@ -30,7 +30,7 @@ def test_who_has_none_is_forgotten() -> None:
 
 async def test_turns() -> None:
     """A tenant has its share and waits for more of it; others pass by, as long as there is a place at all."""
-    turns, order = Turns(3, share=2), list[str]()
+    turns, order = QueuedPlaces(3, share=2), list[str]()
 
     async def work(name: str, go_on: asyncio.Event) -> None:
         async with turns.place(name[0], wait_s=10):
@@ -53,7 +53,7 @@ async def test_turns() -> None:
 
 async def test_no_turn() -> None:
     """Whose turn does not come in time is told so, and takes nobody's place."""
-    turns = Turns(1, share=1)
+    turns = QueuedPlaces(1, share=1)
     async with turns.place("a", wait_s=1):
         for tenant in "abab":
             with pytest.raises(TimeoutError):
