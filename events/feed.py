@@ -64,6 +64,7 @@ class Tail:
         self.tenant_id = tenant_id
         self.last = last
         self.followers = 0
+        self.piece = PIECE  # records that make a piece, if they are as large as those of late
         self._feed = feed
         self._recent: deque[Told] = deque()
         self._size = 0
@@ -145,7 +146,6 @@ class Feed:
         self._due: dict[str, None] = {}  # in the order in which they became so: none is always behind others
         self._rung = asyncio.Event()
         self._anything = asyncio.Event()
-        self._limits: dict[str, int] = {}  # records that make a piece, if a tenant's are as large as those of late
         self._behind: Counter[str] = Counter()
         self.rings = 0
 
@@ -189,7 +189,6 @@ class Feed:
             tail.followers -= 1
             if not tail.followers:
                 del self._tails[tenant_id]
-                self._limits.pop(tenant_id, None)
 
     async def read(self, tenant_id: str, position: int) -> Sequence[Told]:
         """
@@ -198,15 +197,12 @@ class Feed:
         Raises:
             DatabaseAway, LogDamaged
         """
+        tail = self._tails.get(tenant_id)
         async with borrowed(self._pool, self._timeout_s) as connection:
-            entries = (await log.news(connection, {tenant_id: position}, limit=self._limits.get(tenant_id, PIECE))).get(
-                tenant_id, []
-            )
-        piece = _piece(_sound(position, entries))
-        if piece:
-            fitting = _PIECE_BYTES * len(piece) // sum(len(one.event) for one in piece) + 1
-            if tenant_id in self._tails:
-                self._limits[tenant_id] = min(fitting, PIECE)
+            entries = await log.news(connection, {tenant_id: position}, limit=tail.piece if tail else PIECE)
+        piece = _piece(_sound(position, entries.get(tenant_id, [])))
+        if piece and tail:
+            tail.piece = min(_PIECE_BYTES * len(piece) // sum(len(one.event) for one in piece) + 1, PIECE)
         return piece
 
     async def catch_up(self, tenant_id: str, position: int) -> Sequence[Told]:
