@@ -66,11 +66,6 @@ def source(tenant_id: str) -> str:
     return _SOURCE + quote(tenant_id, safe="")
 
 
-@lru_cache
-def _tenant(source: str) -> str:
-    return unquote(source.removeprefix(_SOURCE))
-
-
 def encode(entry: Entry) -> tuple[str, bytes]:
     """
     The type of the event in *entry*, and the CloudEvent: one line of JSON.
@@ -112,4 +107,4 @@ def decode(line: bytes | str) -> Entry:
         raise NoCloudEvent(f"no CloudEvent with a record: {error}") from None
     if not event.source.startswith(_SOURCE):
         raise NoCloudEvent("no CloudEvent of a tenant's log: its source is another")
-    return Entry(_tenant(event.source), position, event.id, digest, bytes(event.data))
+    return Entry(unquote(event.source.removeprefix(_SOURCE)), position, event.id, digest, bytes(event.data))
