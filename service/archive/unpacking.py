@@ -84,7 +84,7 @@ class Unpacking:
             said = next(self._lines)
             if isinstance(said, bytes):
                 self._take(said, batch)
-                size += len(batch.entries[-1].body)
+                size += len(said)
             elif isinstance(said, Credentials):
                 self._open(said)
             else:
