@@ -81,8 +81,9 @@ class Workers:
                 done, starting = await asyncio.wait(starting, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     raise CannotServe(f"{len(starting)} workers do not serve {_START_S:.0f} s after the others")
-                for each in done:
-                    each.result()
+                for error in [each.exception() for each in done]:
+                    if error is not None:
+                        raise error
         finally:
             for each in starting:
                 each.cancel()
