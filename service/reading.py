@@ -14,7 +14,7 @@ from service.rules.validation import Violation
 
 BODY_LIMIT = 64 * 1024  # bytes
 BODY_TIMEOUT_S = 10
-_NAMED_FAULTS_LIMIT = 100  # of one kind that are looked for
+_NAMED_FAULTS_LIMIT = 100  # of unknown fields in one answer
 _RULES = "the OpenAPI document"
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -99,7 +99,7 @@ def query(request: web.Request, kind: type[T]) -> T:
     if twice:
         faults = [Violation(field=_path(name), message="is given twice", reference=_RULES) for name in twice]
         faults += _read(dict(request.query), kind, strict=False)[1]
-        raise InvalidRequest(violations=tuple(faults))
+        raise InvalidRequest(violations=tuple(faults[:_NAMED_FAULTS_LIMIT]))
     return _fields(dict(request.query), kind, None, strict=False)
 
 
