@@ -6,7 +6,7 @@ import { t } from "./language.js";
 let isFirst = true;
 
 /** A page called *title*, or *name* where its title is more than words; *actions* stand beside it, *above* it stands where it belongs. */
-export function Page({ title, name = title, above, actions, children, wide }) {
+export function Page({ title, name = title, above, actions, children }) {
   const heading = useRef(null);
   useEffect(() => {
     document.title = `${name} · Mitosis`;
@@ -17,7 +17,7 @@ export function Page({ title, name = title, above, actions, children, wide }) {
     isFirst = false;
     scrollTo(0, 0);
   }, []);
-  return html`<div class=${`page ${wide ? "wide" : ""}`}>
+  return html`<div class="page">
     ${above && html`<nav class="above" aria-label=${t("page.above")}>${above}</nav>`}
     <div class="headline">
       <h1 tabindex="-1" ref=${heading}>${title}</h1>

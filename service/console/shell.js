@@ -57,20 +57,17 @@ function Who({ who }) {
 }
 
 function Choices() {
-  const chosen = useSignal(language);
-  const painted = useSignal(theme);
   return html`<div class="choices">
-    <label>
-      <span class="unseen">${t("choice.language")}</span>
-      <select value=${chosen} onChange=${(event) => speak(event.target.value)}>
-        ${LANGUAGES.map((one) => html`<option key=${one} value=${one} selected=${one === chosen}>${t(`language.${one}`)}</option>`)}
-      </select>
-    </label>
-    <label>
-      <span class="unseen">${t("choice.theme")}</span>
-      <select value=${painted} onChange=${(event) => paint(event.target.value)}>
-        ${THEMES.map((one) => html`<option key=${one} value=${one} selected=${one === painted}>${t(`theme.${one}`)}</option>`)}
-      </select>
-    </label>
+    <${Choice} name="language" all=${LANGUAGES} value=${useSignal(language)} onChange=${speak} />
+    <${Choice} name="theme" all=${THEMES} value=${useSignal(theme)} onChange=${paint} />
   </div>`;
+}
+
+function Choice({ name, all, value, onChange }) {
+  return html`<label>
+    <span class="unseen">${t(`choice.${name}`)}</span>
+    <select value=${value} onChange=${(event) => onChange(event.target.value)}>
+      ${all.map((one) => html`<option key=${one} value=${one} selected=${one === value}>${t(`${name}.${one}`)}</option>`)}
+    </select>
+  </label>`;
 }

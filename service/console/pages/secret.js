@@ -1,6 +1,7 @@
 // A secret, shown this once. It stays, whatever the page does below it, until somebody says that it is stored.
 
 import { Dialog } from "../dialog.js";
+import { useUnsaved } from "../form.js";
 import { t } from "../language.js";
 import { signal, useSignal } from "../signal.js";
 import { say } from "../toast.js";
@@ -17,12 +18,7 @@ export function reveal({ client_id, name, secret }) {
 
 export function Secrets() {
   const [first] = useSignal(shown);
-  useEffect(() => {
-    if (!first) return undefined;
-    const ask = (event) => event.preventDefault();
-    addEventListener("beforeunload", ask);
-    return () => removeEventListener("beforeunload", ask);
-  }, [first]);
+  useUnsaved(Boolean(first));
   if (!first) return null;
   const stored = () => {
     shown.value = shown.value.slice(1);

@@ -46,7 +46,7 @@ export default {
 
   "secret.title": "{name} 的密钥",
   "secret.once": "此密钥只显示一次。",
-  "secret.do": "请存入保管密钥的地方：登记处只保留其哈希，谁也无法再次显示。",
+  "secret.do": "请存入保管密钥的地方：注册中心只保留其哈希，谁也无法再次显示。",
   "secret.copy": "复制",
   "secret.env": "下载 .env",
   "secret.json": "下载 JSON",
@@ -59,7 +59,7 @@ export default {
   "clients.search.hint": "名称的一部分",
   "clients.status": "状态",
   "clients.all": "全部",
-  "clients.register": "登记客户端",
+  "clients.register": "注册客户端",
   "clients.list": "客户端，最新的在前",
   "clients.updated": "修改于",
   "clients.shown": "第 {first} 至 {last} 个，共 {count} 个",
@@ -68,8 +68,8 @@ export default {
   "clients.later": "下一页",
   "clients.pages": "更多客户端",
   "clients.nothing": "还没有客户端",
-  "clients.nothing.do": "客户端是申请令牌的应用。请登记第一个，之后可以由它克隆。",
-  "clients.nothing.wait": "管理员登记之后，就会出现在这里。",
+  "clients.nothing.do": "客户端是申请令牌的应用。请注册第一个，之后可以由它克隆。",
+  "clients.nothing.wait": "管理员注册之后，就会出现在这里。",
   "clients.none": "没有符合条件的客户端",
   "clients.none.do": "显示全部客户端",
 
@@ -89,7 +89,7 @@ export default {
   "client.updated": "最后修改",
   "client.by": "创建者",
   "client.cloned_from": "克隆自",
-  "client.registered": "它是直接登记的，不是克隆而来。",
+  "client.registered": "它是直接注册的，不是克隆而来。",
   "client.suspend.title": "暂停 {name}？",
   "client.suspend.what": "恢复之前它无法通过认证。不会丢失任何内容，密钥也会保留。",
   "client.suspended": "{name} 已暂停",
@@ -134,7 +134,7 @@ export default {
   "secrets.deleted": "密钥已删除",
   "secrets.of": "{action}：{time} 的密钥",
 
-  "register.do": "登记",
+  "register.do": "注册",
 
   "edit.of": "编辑 {name}",
   "edit.changes": "将要更改的内容",
@@ -148,8 +148,8 @@ export default {
   "edit.moved.before": "您开始时",
   "edit.moved.after": "现在",
   "edit.moved.other": "更改的不是设置，例如状态或密钥。",
-  "edit.jwks": "已登记的内容不显示。留空则保持不变。",
-  "edit.jwks.drop": "去掉已登记的密钥集",
+  "edit.jwks": "已注册的内容不显示。留空则保持不变。",
+  "edit.jwks.drop": "去掉已注册的密钥集",
 
   "clone.title": "克隆 {name}",
   "clone.name": "{name} (clone)",

@@ -50,7 +50,7 @@ export default {
   "session.beside": "此窗口不再需要。",
   "session.beside.do": "请关闭它，回到原来的窗口继续。",
   "session.opaque": "签发方给出的令牌无法被控制台读取。",
-  "session.opaque.do": "访问令牌须为登记处可用的 JWT：请告知签发方的管理人员。",
+  "session.opaque.do": "访问令牌须为注册中心可用的 JWT：请告知签发方的管理人员。",
   "session.no_role": "控制台供管理员和审计员使用,您的角色是:{role}。",
   "session.no_role.do": "请向令牌发放者申请其他角色,然后退出并重新登录。",
 
