@@ -58,16 +58,16 @@ function Who({ who }) {
 
 function Choices() {
   return html`<div class="choices">
-    <${Choice} name="language" all=${LANGUAGES} value=${useSignal(language)} onChange=${speak} />
-    <${Choice} name="theme" all=${THEMES} value=${useSignal(theme)} onChange=${paint} />
+    <${Choice} title=${t("choice.language")} all=${LANGUAGES} called=${(one) => t(`language.${one}`)} value=${useSignal(language)} onChange=${speak} />
+    <${Choice} title=${t("choice.theme")} all=${THEMES} called=${(one) => t(`theme.${one}`)} value=${useSignal(theme)} onChange=${paint} />
   </div>`;
 }
 
-function Choice({ name, all, value, onChange }) {
+function Choice({ title, all, called, value, onChange }) {
   return html`<label>
-    <span class="unseen">${t(`choice.${name}`)}</span>
+    <span class="unseen">${title}</span>
     <select value=${value} onChange=${(event) => onChange(event.target.value)}>
-      ${all.map((one) => html`<option key=${one} value=${one} selected=${one === value}>${t(`${name}.${one}`)}</option>`)}
+      ${all.map((one) => html`<option key=${one} value=${one} selected=${one === value}>${called(one)}</option>`)}
     </select>
   </label>`;
 }
