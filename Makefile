@@ -19,7 +19,7 @@ torture: $(STAMP)-test ## run the long tests too: kills by the hundred
 bench: $(STAMP)-bench ## measure and write docs/benchmarks.md; QUICK=1 make bench takes two minutes and writes nothing
 	@$(VENV)/bin/python -m tests.bench $(if $(QUICK),--quick)
 
-screenshots: $(STAMP)-test ## make the pictures in docs/console anew (needs a chromium)
+screenshots: $(STAMP)-test ## make the pictures in docs/console anew (needs a chromium and a Chinese font)
 	@MITOSIS_REQUIRE_BROWSER=1 $(VENV)/bin/python -m pytest -m pictures tests/console
 
 lint: $(STAMP)-test $(STAMP)-lint ## ruff and mypy
