@@ -438,6 +438,14 @@ BOMBS: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         lambda: bomb(archive.line(BIGGEST) + record_line(LOG[0]), record_line(LOG[1]) * 1000, 1500),
         IMPORT,
     ),
+    "records with much beside their bodies": (
+        lambda: bomb(
+            archive.line(BIGGEST) + record_line(LOG[0]),
+            record_line(LOG[1]).replace(b"/tenants/", b"/tenants/" + b"x" * 1024**2),
+            1500,
+        ),
+        IMPORT,
+    ),
     "a wide window": (wide, IMPORT),
 }
 
