@@ -28,12 +28,12 @@ def test_who_has_none_is_forgotten() -> None:
     assert not places._taken  # noqa: SLF001 (what is kept)
 
 
-async def test_turns() -> None:
+async def test_in_line() -> None:
     """A tenant has its share and waits for more of it; others pass by, as long as there is a place at all."""
-    turns, order = QueuedPlaces(3, share=2), list[str]()
+    places, order = QueuedPlaces(3, share=2), list[str]()
 
     async def work(name: str, go_on: asyncio.Event) -> None:
-        async with turns.place(name[0], wait_s=10):
+        async with places.place(name[0], wait_s=10):
             order.append(name)
             await go_on.wait()
 
@@ -51,17 +51,17 @@ async def test_turns() -> None:
     assert order.index("a3") < order.index("a4")
 
 
-async def test_no_turn() -> None:
-    """Whose turn does not come in time is told so, and takes nobody's place."""
-    turns = QueuedPlaces(1, share=1)
-    async with turns.place("a", wait_s=1):
+async def test_not_in_time() -> None:
+    """Who gets no place in time is told so, and keeps nobody from his."""
+    places = QueuedPlaces(1, share=1)
+    async with places.place("a", wait_s=1):
         for tenant in "abab":
             with pytest.raises(TimeoutError):
-                async with turns.place(tenant, wait_s=0.01):
+                async with places.place(tenant, wait_s=0.01):
                     raise AssertionError
 
-    async with turns.place("b", wait_s=1):
+    async with places.place("b", wait_s=1):
         pass
     await asyncio.sleep(0)  # what was raised above is over then
     gc.collect()
-    assert not turns._own  # noqa: SLF001 (nothing is kept of a tenant that has no place)
+    assert not places._own  # noqa: SLF001 (nothing is kept of a tenant that has no place)

@@ -91,7 +91,7 @@ class KeySets:
         )
         self._session = open_session(TIMEOUT_S, connector)
         self._clock = clock
-        self._turns = QueuedPlaces(AT_ONCE, share=SHARE)
+        self._places = QueuedPlaces(AT_ONCE, share=SHARE)
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._under_way: dict[Key, asyncio.Task[_Kept | None]] = {}
 
@@ -123,7 +123,7 @@ class KeySets:
         """The set, fetched in the tenant's turn. Where it does not come, nothing is known: None, which is not kept."""
         tenant_id, url = key
         try:
-            async with self._turns.place(tenant_id, wait_s=WAIT_S):
+            async with self._places.place(tenant_id, wait_s=WAIT_S):
                 return await self._renew(key)
         except TimeoutError:
             _logger.warning("key_set_not_fetched", extra={"host": _host(url), "reason": "too many fetches"})

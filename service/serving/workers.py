@@ -81,7 +81,7 @@ class Workers:
                 done, starting = await asyncio.wait(starting, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     raise CannotServe(f"{len(starting)} workers do not serve {_START_S:.0f} s after the others")
-                for error in [each.exception() for each in done]:
+                for error in [each.exception() for each in done]:  # all are asked: one left out would be logged
                     if error is not None:
                         raise error
         finally:
