@@ -80,8 +80,10 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
             line_limit=config.hash_line,
         )
         async with (
-            open_pool(config.database_url, size=config.pool_size, timeout_s=timeout_s) as reads,
-            open_pool(config.database_url, size=POOL_SIZE, timeout_s=timeout_s, lock_timeout_s=PATIENCE_S) as writes,
+            open_pool(config.database_url, size=config.pool_size, timeout_s=timeout_s, by_key=True) as reads,
+            open_pool(
+                config.database_url, size=POOL_SIZE, timeout_s=timeout_s, lock_timeout_s=PATIENCE_S, by_key=True
+            ) as writes,
             open_pool(config.database_url, size=FEED_POOL_SIZE, timeout_s=timeout_s) as feeds,
             open_issuer(config) as issuer,
         ):

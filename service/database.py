@@ -28,21 +28,34 @@ def session_settings(timeout_s: float, lock_timeout_s: float, role: str = SERVIC
     }
 
 
-def open_pool(
-    url: str, *, size: int, timeout_s: float, lock_timeout_s: float | None = None, role: str = SERVICE_ROLE
+# A session keeps the plan of a statement. One that was made while a table was small reads all of it, and goes on doing
+# so as it grows, until the table is analyzed.
+_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
+def open_pool(  # noqa: PLR0913 (what a session starts with)
+    url: str,
+    *,
+    size: int,
+    timeout_s: float,
+    lock_timeout_s: float | None = None,
+    role: str = SERVICE_ROLE,
+    by_key: bool = False,
 ) -> asyncpg.Pool:
     """
     A pool of at most *size* sessions in *role*, connected when first needed.
 
     A statement ends after *timeout_s*, one that waits for a lock after *lock_timeout_s* (the same where it is None).
+    With *by_key* rows are looked up in the indexes, however small the tables are: for statements that name their rows.
     """
+    settings = session_settings(timeout_s, lock_timeout_s or timeout_s, role)
     return asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size,
         max_inactive_connection_lifetime=60,
         timeout=timeout_s,
-        server_settings=session_settings(timeout_s, lock_timeout_s or timeout_s, role),
+        server_settings=settings | _BY_KEY if by_key else settings,
         reset=_keep,
     )
 

@@ -55,7 +55,7 @@ async def main(config: Config) -> None:
 
     async def swap(app: web.Application) -> AsyncIterator[None]:
         assert config.database_url is not None
-        async with open_pool(config.database_url, size=_POOL_SIZE, timeout_s=_TIMEOUT_S) as pool:
+        async with open_pool(config.database_url, size=_POOL_SIZE, timeout_s=_TIMEOUT_S, by_key=True) as pool:
             desk = app[DESK]
             app[DESK] = cast("Desk", Alone(pool))  # it has what handlers use
             yield
