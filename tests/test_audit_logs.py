@@ -629,7 +629,7 @@ async def test_two_at_once(api: Api, tenant: str, monkeypatch: pytest.MonkeyPatc
     assert most == logs.AT_ONCE == 2
 
 
-_RUNNING = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'"
+_RUNNING = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60) as searched' and state = 'active'"
 
 
 async def test_too_long(
@@ -638,7 +638,7 @@ async def test_too_long(
     """A search has a request's time, the wait for a place included; then it is over, in the server too."""
 
     async def endless(connection: Conn, *_: object, **__: object) -> Found:
-        await connection.execute("select pg_sleep(60)")
+        await connection.execute("select pg_sleep(60) as searched")
         raise AssertionError
 
     async with impatient(config, tenant) as (made, api):
