@@ -46,7 +46,7 @@ def open_pool(  # noqa: PLR0913 (what a session starts with)
     A pool of at most *size* sessions in *role*, connected when first needed.
 
     A statement ends after *timeout_s*, one that waits for a lock after *lock_timeout_s* (the same where it is None).
-    With *by_key* rows are looked up in the indexes, however small the tables are: for statements that name their rows.
+    With *by_key* rows are looked up in the indexes, however small the tables are: for requests, which ask for a few.
     """
     settings = session_settings(timeout_s, lock_timeout_s or timeout_s, role)
     return asyncpg.create_pool(

@@ -1,19 +1,24 @@
 """What the desk and the lookups ask for is found by its key, also with a plan from when the tables were small."""
 
+import pytest
+
 from events import log
 from projections import clients
 from service import receipts
-from service.database import open_pool
-from service.embedded import Embedded
+from service.app import build
+from service.config import Config
+from service.metrics.state import STATE
+from tests.conftest import Served
 
 TENANT = "planned"
 TABLES = ("heads", "events", "clients", "receipts")
 _READ = "select relname, seq_scan, idx_scan from pg_stat_xact_user_tables where relname = any($1::text[])"
 
 
-async def test_no_table_is_read_whole(postgres: Embedded) -> None:
-    url = postgres.url("mitosis_service")
-    async with open_pool(url, size=1, timeout_s=5, by_key=True) as pool, pool.acquire() as connection:
+@pytest.mark.parametrize("name", ["reads", "writes"])
+async def test_no_table_is_read_whole(config: Config, name: str) -> None:
+    made = build(config)
+    async with Served(made), made[STATE].pools[name].acquire() as connection:
         await log.open_heads(connection, [TENANT])
         async with connection.transaction():
             for _ in range(10):  # after some, the driver's statement has a plan that it keeps
