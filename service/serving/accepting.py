@@ -42,6 +42,8 @@ async def accepting(
     look_rarely()
     server = cast("web.Server", runner.server)  # it is there since the setup
     shared: list[asyncio.Task[None]] = []
+    if place is not None:
+        place.shares.join(place.number)
     try:
         for each in sockets:
             if place is None:

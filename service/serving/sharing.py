@@ -14,7 +14,8 @@ import sys
 
 from aiohttp import web
 
-_STEP_BACK_S = 0.001  # for whoever has fewer; if all are busy or dead, the next one accepts all the same
+_STEP_BACK_S = 0.001  # for whoever has fewer, and for each connection that they have fewer; busy or dead, they may be
+_LONGEST_STEP = 10  # such connections: then one with more accepts all the same
 _NO_MORE_S = 1.0  # until it is tried again, when there are no descriptors left
 _NOBODY = 2**32 - 1
 
@@ -35,12 +36,16 @@ class Shares:
         os.write(descriptor, _NOBODY.to_bytes(4, sys.byteorder) * workers)
         return cls(descriptor)
 
+    def join(self, number: int) -> None:
+        """That worker is about to accept. The others step back for it, though it may not have been woken yet."""
+        self._counts[number] = 0
+
     def leave(self, number: int) -> None:
         """That worker is gone: nobody steps back for it."""
         self._counts[number] = _NOBODY
 
     async def accept(self, listened_on: socket.socket, number: int, server: web.Server) -> None:
-        """Be worker *number*: take connections from *listened_on* to *server* until cancelled, and close it."""
+        """Be worker *number*, who joined: take connections from *listened_on* to *server* until cancelled; close it."""
         with listened_on:
             listened_on.setblocking(False)
             try:
@@ -56,8 +61,8 @@ class Shares:
     async def _accept_one(self, listened_on: socket.socket, number: int, server: web.Server) -> None:
         await _readable(listened_on)
         self._counts[number] = len(server.connections)
-        if self._counts[number] > min(self._counts):
-            await asyncio.sleep(_STEP_BACK_S)
+        if more := self._counts[number] - min(self._counts):
+            await asyncio.sleep(_STEP_BACK_S * min(more, _LONGEST_STEP))
         await _take(listened_on, server)
 
 
