@@ -100,7 +100,7 @@ def build(config: Config, *, key_sets: Callable[[], KeySets] = KeySets) -> web.A
                 turned=app[INSTRUMENTS].turned,
             )
             app[requests.READS], app[requests.DESK], app[requests.HASHER] = reads, desk, hasher
-            app[requests.AHEAD] = ahead = Ahead(hasher, limit=config.credentials_ready)
+            app[requests.AHEAD] = ahead = Ahead(hasher, limit=0 if hasher.is_cheap else config.credentials_ready)
             app[requests.LOOKUP] = lookup = Lookup(reads, timeout_s=timeout_s)
             usage, fetcher = Usage(reads, timeout_s=timeout_s), key_sets()
             app[authentication.AUTHENTICATOR] = Authenticator(

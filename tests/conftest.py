@@ -95,7 +95,7 @@ def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Conf
         database_url=postgres.url("mitosis_service"),
         base_path="/api/v1",
         workers=1,
-        argon2_memory_kib=8,
+        argon2_memory_kib=512,  # as it is with the default, in a thread
         argon2_time_cost=1,
     )
 

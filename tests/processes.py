@@ -117,7 +117,7 @@ class Service:
             "MITOSIS_DATABASE_URL": server.url("mitosis_service"),
             "MITOSIS_OWNER_DATABASE_URL": server.url("postgres"),
             "MITOSIS_WORKERS": "1",
-            "MITOSIS_ARGON2_MEMORY_KIB": "8",
+            "MITOSIS_ARGON2_MEMORY_KIB": "512",
             "MITOSIS_ARGON2_TIME_COST": "1",
             **settings,
         }

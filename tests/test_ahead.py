@@ -26,7 +26,7 @@ from tests.waiting import until
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[Hasher]:
-    hasher = Hasher(time_cost=1, memory_kib=8, parallelism=1, threads=2, line_limit=2)
+    hasher = Hasher(time_cost=1, memory_kib=512, parallelism=1, threads=2, line_limit=2)
     yield hasher
     hasher.close()
 
@@ -140,12 +140,23 @@ async def test_without_memory(
 
 async def test_other_parameters(hasher: Hasher) -> None:
     """Each hasher has a store of its own: what one made is not handed out for another with other parameters."""
-    stronger = Hasher(time_cost=2, memory_kib=16, parallelism=1, threads=1, line_limit=2)
+    stronger = Hasher(time_cost=2, memory_kib=513, parallelism=1, threads=1, line_limit=2)
     async with running(hasher, 2) as weak, running(stronger, 2) as strong:
         await until(lambda: weak.ready == strong.ready == 2)
-        assert "m=8,t=1" in (await weak.mint("t")).hash
-        assert "m=16,t=2" in (await strong.mint("t")).hash
+        assert "m=512,t=1" in (await weak.mint("t")).hash
+        assert "m=513,t=2" in (await strong.mint("t")).hash
     stronger.close()
+
+
+async def test_cheap_hashes(config: Config) -> None:
+    """None is made ahead where nobody would wait for a hash."""
+    server = TestServer(build(msgspec.structs.replace(config, argon2_memory_kib=8)))
+    async with server:
+        ahead = server.app[AHEAD]
+        assert (await ahead.mint("t")).secret
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert ahead.ready == 0
 
 
 async def test_dropped(config: Config) -> None:

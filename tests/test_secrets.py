@@ -116,7 +116,7 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashing]:
 @pytest.fixture
 def hasher() -> Iterator[Hasher]:
     """Two threads, and a line for two more."""
-    hasher = Hasher(time_cost=1, memory_kib=8, parallelism=1, threads=2, line_limit=2)
+    hasher = Hasher(time_cost=1, memory_kib=512, parallelism=1, threads=2, line_limit=2)
     yield hasher
     hasher.close()
 
@@ -125,11 +125,26 @@ async def test_hash(hasher: Hasher) -> None:
     """What is kept is argon2id of the secret, salted: it fits that secret and no other."""
     one, other = await hasher.mint("t"), await hasher.mint("t")
 
-    assert one.hash.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert one.hash.startswith("$argon2id$v=19$m=512,t=1,p=1$")
     assert argon2.PasswordHasher().verify(one.hash, one.secret)
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
         argon2.PasswordHasher().verify(one.hash, other.secret)
     assert one.last_four == one.secret[-4:]
+
+
+async def test_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash that costs less than to have a thread make it is made at once, with no thread, and none is refused."""
+    monkeypatch.setattr(threading.Thread, "start", None)
+    cheap = Hasher(time_cost=2, memory_kib=128, parallelism=1, threads=1, line_limit=0)
+
+    credentials = await asyncio.gather(*(cheap.mint("t") for _ in range(20)))
+
+    assert cheap.is_cheap
+    assert len({credential.secret for credential in credentials}) == 20
+    one, other = credentials[:2]
+    assert await cheap.verify("t", one.hash, one.secret)
+    assert not await cheap.verify("t", one.hash, other.secret)
+    cheap.close()
 
 
 async def test_hashes_are_bounded(hasher: Hasher, hashing: Hashing) -> None:
