@@ -1,39 +1,34 @@
 """
 The write path. Commands wait in line; one turn takes all that wait and commits them in one transaction.
 
-While a turn is in the database the next callers gather, so the busier it is, the larger the turns. Each tenant is in
-one line at a time: the common one or, while its head is held by somebody else, one of its own. So whoever holds a
-tenant up holds up nobody else.
+While a turn is in the database the next callers gather, so the busier it is, the larger the turns. There are three
+kinds of lines, so that whoever holds a tenant up holds up nobody else:
 
-What a crash leaves: every command that was answered is in the log, and those that were not are in it whole or not at
-all.
+- The common one. Its turns wait for no head; whose head is held by somebody else is passed over.
+- The one of the contended tenants, which were passed over a moment ago. Mostly it is another process's turn that has
+  their heads, and is about to end: these turns wait for all of them together.
+- A tenant's own, if that was in vain. Each of these waits for one head, for as long as it takes.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 
 import asyncpg
 
-from events import log
-from events.database import borrowed
-from events.errors import DatabaseAway, OutcomeUnknown
-from projections import clients
+from events.errors import DatabaseAway
+from events.log import Head
 from projections.clients import Client
-from service import receipts
 from service.commands import Command
+from service.committing import Committer
 from service.refusals import RETRY_AFTER_S, LineFull
-from service.tickets import Outcomes, Ticket, projected, receipt_keys, receipts_of
-from service.turn import Turn
-
-_logger = logging.getLogger(__name__)
+from service.tickets import Ticket
 
 PATIENCE_S = 0.1  # how long a turn waits for a head that somebody else holds; the pool's lock timeout
-_ASIDE_LIMIT = 4  # heads that are waited for at once, a connection each
-POOL_SIZE = _ASIDE_LIMIT + 2  # the common turn, and what is looked up after a lost COMMIT
-_MOMENT_S = 0.02  # for which a turn may decide; the rest is for the next one
-_ASK_AGAIN_S = 0.05  # between two questions to a database that is away
+_CONTENDED_S = 0.02  # for which a tenant counts as contended after its last turn as one
+_ASIDE_LIMIT = 4  # heads that are waited for one by one at once, a connection each
+POOL_SIZE = _ASIDE_LIMIT + 3  # the common turn, the contended one, and what is looked up after a lost COMMIT
 
 
 class Desk:
@@ -61,19 +56,17 @@ class Desk:
         seen: Callable[[Iterable[Client]], None] | None = None,
         turned: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._pool = pool
-        self._ring = ring
-        self._seen = seen
+        self._committer = Committer(pool, again=self._line_up, ring=ring, seen=seen)
         self._turned = turned
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit
         self._line_limit = line_limit
         self._waiting = 0
-        self._common: list[Ticket] = []
-        self._aside: dict[str, list[Ticket]] = {}
+        self._common, self._contended = _Line(self._serve_common), _Line(self._serve_contended)
+        self._aside = dict[str, _Line]()
+        self._contended_until = dict[str, float]()  # tenants, and the loop's time
         self._aside_turns = asyncio.Semaphore(_ASIDE_LIMIT)
-        self._clerks: set[asyncio.Task[None]] = set()
-        self._common_clerk: asyncio.Task[None] | None = None
+        self._clerks = set[asyncio.Task[None]]()
 
     @property
     def waiting(self) -> int:
@@ -108,59 +101,71 @@ class Desk:
             await asyncio.wait(self._clerks)
 
     def _line_up(self, ticket: Ticket) -> None:
-        ticket.is_taken = False
-        aside = self._aside.get(ticket.command.tenant_id)
-        if aside is not None:
-            aside.append(ticket)
-            return
-        self._common.append(ticket)
-        if self._common_clerk is None or self._common_clerk.done():
-            self._common_clerk = self._hire(self._serve_common())
-
-    def _hire(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        clerk = asyncio.create_task(work)
-        self._clerks.add(clerk)
-        clerk.add_done_callback(self._clerks.discard)
-        return clerk
-
-    async def _serve_common(self) -> None:
-        while tickets := self._next(self._common):
-            for ticket in await self._turn(tickets, wait=False):
-                self._step_aside(ticket)
-
-    def _step_aside(self, ticket: Ticket) -> None:
-        ticket.is_taken = False
         tenant_id = ticket.command.tenant_id
-        if tenant_id not in self._aside:
-            self._aside[tenant_id] = []
-            self._hire(self._serve_aside(tenant_id))
-        self._aside[tenant_id].append(ticket)
+        if tenant_id in self._aside:
+            self._join(self._aside[tenant_id], ticket)
+        elif self._contended_until.get(tenant_id, 0) > asyncio.get_running_loop().time():
+            self._join(self._contended, ticket)
+        else:
+            self._join(self._common, ticket)
 
-    async def _serve_aside(self, tenant_id: str) -> None:
-        """
-        One turn for a tenant whose head was held by somebody else, in the database's own queue for it.
+    def _join(self, line: "_Line", ticket: Ticket) -> None:
+        ticket.is_taken = False
+        line.tickets.append(ticket)
+        if line.clerk is None or line.clerk.done():
+            line.clerk = asyncio.create_task(line.serve(line))
+            self._clerks.add(line.clerk)
+            line.clerk.add_done_callback(self._clerks.discard)
 
-        It waits there for a moment and not for good: so many heads may be held, and this place is for all of them.
-        Those still waiting, and those who came meanwhile, go back to the common line.
-        """
-        held_up: list[Ticket] = []
-        try:
-            async with self._aside_turns:
-                if tickets := self._next(self._aside[tenant_id]):
-                    held_up = await self._turn(tickets, wait=True)
-        finally:
-            for ticket in [*held_up, *self._aside.pop(tenant_id)]:
+    async def _serve_common(self, line: "_Line") -> None:
+        while tickets := self._next(line):
+            held_up = await self._turn(tickets)
+            self._note_contended(held_up)
+            for ticket in held_up:
                 self._line_up(ticket)
 
-    def _next(self, line: list[Ticket]) -> list[Ticket]:
+    async def _serve_contended(self, line: "_Line") -> None:
+        while tickets := self._next(line):
+            held_up = await self._turn(tickets, line)
+            self._note_contended(tickets)
+            for ticket in held_up:
+                self._join(self._aside.setdefault(ticket.command.tenant_id, _Line(self._serve_aside)), ticket)
+
+    def _note_contended(self, tickets: Iterable[Ticket]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._contended_until = {tenant: until for tenant, until in self._contended_until.items() if until > now}
+        self._contended_until |= {ticket.command.tenant_id: now + _CONTENDED_S for ticket in tickets}
+
+    async def _serve_aside(self, line: "_Line") -> None:
+        """
+        Wait in the database's own queue for the one head that all in *line* are for, until that was had.
+
+        It waits there for a moment at a time: so many heads may be held, and these places are for all of them.
+        """
+        tenant_id = line.tickets[0].command.tenant_id
+        try:
+            held_up = line.tickets
+            while held_up:
+                async with self._aside_turns:
+                    tickets = self._next(line)
+                    held_up = await self._turn(tickets, line) if tickets else []
+                for ticket in held_up:
+                    ticket.is_taken = False
+                line.tickets[:0] = held_up
+        finally:
+            del self._aside[tenant_id]
+            for ticket in line.tickets:
+                self._line_up(ticket)
+
+    def _next(self, line: "_Line") -> list[Ticket]:
         """
         Take the next turn's tickets off *line*.
 
         Those with too little time left are told so at once; a turn is as short as the time of its shortest.
         """
         tickets: list[Ticket] = []
-        while line and not tickets:
-            tickets, line[:] = line[: self._turn_limit], line[self._turn_limit :]
+        while line.tickets and not tickets:
+            tickets, line.tickets = line.tickets[: self._turn_limit], line.tickets[self._turn_limit :]
             for ticket in tickets:
                 if ticket.left_s < self._timeout_s / 4:
                     ticket.fail(DatabaseAway())
@@ -168,177 +173,38 @@ class Desk:
             tickets = [ticket for ticket in tickets if not ticket.answer.done()]
         return tickets
 
-    async def _turn(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
-        """One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else."""
+    def _latecomers(self, line: "_Line", among: int, heads: Mapping[str, Head], left_s: float) -> list[Ticket]:
+        """
+        Take off *line* those for the same tenants, who came while the turn of *among* tickets waited for its *heads*.
+
+        They have the time that is left for the turn, and as much again.
+        """
+        taken = [ticket for ticket in line.tickets if ticket.command.tenant_id in heads and ticket.left_s >= 2 * left_s]
+        del taken[max(self._turn_limit - among, 0) :]
+        for ticket in taken:
+            ticket.is_taken = True
+        line.tickets = [ticket for ticket in line.tickets if not ticket.is_taken]
+        return [ticket for ticket in taken if not ticket.answer.done()]
+
+    async def _turn(self, tickets: list[Ticket], line: "_Line | None" = None) -> list[Ticket]:
+        """
+        One turn, every ticket answered but those it returns: their tenants' heads are held by somebody else.
+
+        With *line* it waits for all heads, and *tickets* grow by those who come to that line meanwhile.
+        """
         began = time.perf_counter()
+        latecomers = None if line is None else partial(self._latecomers, line, len(tickets))
         try:
-            return await self._taken(tickets, wait=wait)
+            return await self._committer.commit(tickets, latecomers)
         finally:
             if self._turned is not None:
                 self._turned(len(tickets), time.perf_counter() - began)
 
-    async def _taken(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
-        """As `_turn`: all tickets together, and each by itself if that fails."""
-        try:
-            return await self._attempt(tickets, wait=wait)
-        except _HeldUp:
-            return list(tickets)
-        except Exception as error:
-            _logger.warning("turn_failed", exc_info=error, extra={"commands": len(tickets)})
-            tickets = await self._settle(error, tickets)
-        held_up: list[Ticket] = []
-        for ticket in tickets:
-            try:
-                held_up += await self._attempt([ticket], wait=wait)
-            except _HeldUp:
-                held_up.append(ticket)
-            except Exception as error:  # noqa: BLE001 (it goes to the caller)
-                for unanswered in await self._settle(error, [ticket]):
-                    unanswered.fail(error.cause if isinstance(error, _InDoubt) else error)
-        return held_up
 
-    async def _attempt(self, tickets: Sequence[Ticket], *, wait: bool) -> list[Ticket]:
-        """
-        Decide, append, project and answer, in one transaction; returns the tickets whose heads somebody else holds.
+class _Line:
+    """Tickets in the order they came, and the clerk who serves them as long as there are any."""
 
-        Raises:
-            _HeldUp: a head was waited for in vain; nothing was appended.
-            _InDoubt: the connection was lost at COMMIT.
-            Exception: nothing was appended.
-        """
-        limit_s = min(ticket.left_s for ticket in tickets) / 2  # the other half is for finding out, and for another try
-        tenants = sorted({ticket.command.tenant_id for ticket in tickets})
-        outcomes: Outcomes = []
-        committing = False
-        try:
-            async with borrowed(self._pool, limit_s) as connection, connection.transaction():
-                heads = await log.lock(connection, tenants, wait=wait)
-                ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
-                reads = {(ticket.command.tenant_id, ticket.command.reads) for ticket in ours}
-                known = await clients.load(connection, reads)
-                turn = Turn(heads, known, await receipts.load(connection, receipt_keys(ours)))
-                outcomes = _decided(turn, ours)
-                if turn.entries:
-                    await log.append(connection, turn.entries, turn.heads)
-                    rows = await clients.save(connection, list(turn.changed.values()))
-                    outcomes = projected(outcomes, rows)
-                    await receipts.save(connection, receipts_of(outcomes))
-                    committing = True
-        except Exception as error:
-            if committing:
-                raise _InDoubt(outcomes, error) from error
-            if wait and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-                raise _HeldUp from error
-            raise
-        if turn.heads and self._ring is not None:
-            self._ring(turn.heads)
-        if self._seen is not None:
-            self._seen(known.values())
-            self._seen(turn.changed.values())
-        for ticket, outcome in outcomes:
-            if isinstance(outcome, Exception):
-                ticket.fail(outcome)
-            else:
-                ticket.succeed(outcome)
-        for ticket in ours[len(outcomes) :]:
-            self._line_up(ticket)
-        left = [ticket for ticket in tickets if ticket.command.tenant_id not in heads]
-        return await self._begin(left) if left else []
-
-    async def _begin(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """
-        Give the tenants that have no head one, if a command of theirs would be accepted; their tickets line up again.
-
-        Returns the other tickets: their tenants' heads are held by somebody else.
-        """
-        try:
-            async with borrowed(self._pool, min(ticket.left_s for ticket in tickets) / 2) as connection:
-                there = await log.positions(connection, {ticket.command.tenant_id for ticket in tickets})
-                new = [ticket for ticket in tickets if ticket.command.tenant_id not in there]
-                turn = Turn(
-                    {ticket.command.tenant_id: log.beginning(ticket.command.tenant_id) for ticket in new}, {}, {}
-                )
-                accepted = []
-                for ticket in new:
-                    outcome = _outcome(turn, ticket.command)
-                    if isinstance(outcome, Exception):
-                        ticket.fail(outcome)
-                    else:
-                        accepted.append(ticket)
-                if accepted:
-                    await log.open_heads(connection, sorted({ticket.command.tenant_id for ticket in accepted}))
-        except Exception as error:
-            _logger.warning("heads_not_opened", exc_info=error, extra={"commands": len(tickets)})
-            return [ticket for ticket in tickets if not ticket.answer.done()]
-        for ticket in accepted:
-            self._line_up(ticket)
-        return [ticket for ticket in tickets if ticket.command.tenant_id in there]
-
-    async def _settle(self, error: Exception, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """
-        After a turn that failed: answer all that happened, and return those that certainly did not.
-
-        After a lost COMMIT the log itself is asked, under the heads' locks: the lost transaction held these, so
-        whoever has them knows that it is over.
-        """
-        if not isinstance(error, _InDoubt):
-            return list(tickets)
-        written = {ticket: outcome for ticket, outcome in error.outcomes if isinstance(outcome, Client)}
-        try:
-            found = await self._find(list(written))
-        except Exception as unknown:
-            _logger.warning("outcome_unknown", exc_info=unknown, extra={"commands": len(written)})
-            for ticket in written:
-                ticket.fail(OutcomeUnknown())
-        else:
-            for ticket, client in written.items():
-                if ticket.command.event_id in found:
-                    ticket.succeed(client)
-        return [ticket for ticket in tickets if not ticket.answer.done()]
-
-    async def _find(self, tickets: Sequence[Ticket]) -> set[str]:
-        """Those of the tickets' event ids that are in the log, now and for good."""
-        tenants = sorted({ticket.command.tenant_id for ticket in tickets})
-        wanted = [(ticket.command.tenant_id, ticket.command.event_id) for ticket in tickets]
-        while True:
-            left_s = min(ticket.left_s for ticket in tickets)
-            try:
-                async with borrowed(self._pool, left_s) as connection, connection.transaction():
-                    await log.lock(connection, tenants, wait=True)
-                    return await log.find(connection, wanted)
-            except DatabaseAway:
-                if left_s < 2 * _ASK_AGAIN_S:
-                    raise
-            await asyncio.sleep(_ASK_AGAIN_S)
-
-
-class _HeldUp(Exception):
-    """A head was waited for in vain."""
-
-
-class _InDoubt(Exception):
-    """The connection was lost at COMMIT: the outcomes hold if the transaction does."""
-
-    def __init__(self, outcomes: Outcomes, cause: Exception) -> None:
-        super().__init__("the connection was lost at COMMIT")
-        self.outcomes = outcomes
-        self.cause = cause
-
-
-def _decided(turn: Turn, tickets: Sequence[Ticket]) -> Outcomes:
-    """What the first of *tickets* lead to: all that can be decided in a moment, since nobody else runs meanwhile."""
-    clock = asyncio.get_running_loop().time
-    until, outcomes = clock() + _MOMENT_S, Outcomes()
-    for ticket in tickets:
-        outcomes.append((ticket, _outcome(turn, ticket.command)))
-        if clock() > until:
-            break
-    return outcomes
-
-
-def _outcome(turn: Turn, command: Command) -> Client | Exception:
-    """What *command* leads to; an error is its caller's alone, and the turn goes on."""
-    try:
-        return turn.take(command)
-    except Exception as error:  # noqa: BLE001 (it goes to the caller)
-        return error
+    def __init__(self, serve: Callable[["_Line"], Coroutine[None, None, None]]) -> None:
+        self.serve = serve
+        self.tickets: list[Ticket] = []
+        self.clerk: asyncio.Task[None] | None = None

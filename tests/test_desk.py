@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -24,6 +25,7 @@ from service.embedded import Embedded
 from service.refusals import ClientExists, ClientNotFound, LineFull
 from tests.callers import EXAMPLE
 from tests.laws import check
+from tests.waiting import until
 
 _SETTINGS = msgspec.convert(EXAMPLE, ClientSettings)
 _SEALED = SealedSecret(hash="$argon2id$a-hash-of-nothing", last_four="abcd")
@@ -171,6 +173,86 @@ async def test_database_refuses_one(postgres: Embedded, poisoned: str, tenant: s
         assert names(outcomes) == ["before", "RaiseError", "My Application", "after"]
         assert [len(await check(connection, each)) for each in (tenant, other)] == [3, 2]
         assert names(await at_once(desk, register(tenant, "later"))) == ["later"]
+
+
+@asynccontextmanager
+async def holding(postgres: Embedded, tenant_id: str) -> AsyncIterator[None]:
+    """Have the head of a tenant, as another process's turn would."""
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    try:
+        async with connection.transaction():
+            assert await log.lock(connection, [tenant_id], wait=True)
+            yield
+    finally:
+        await connection.close()
+
+
+def submitted(desk: Desk, *commands: RegisterClient) -> list["asyncio.Task[Client]"]:
+    return [asyncio.create_task(desk.submit(command)) for command in commands]
+
+
+def contended(desk: Desk) -> int:
+    """How many wait for their turn with other contended tenants', besides those whose turn waits for its heads."""
+    return len(desk._contended.tickets)  # noqa: SLF001 (nobody else can know)
+
+
+async def waits_for_heads(owner: asyncpg.Connection) -> bool:
+    """Whether a turn waits in the database."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%from heads%'"
+    return bool(await owner.fetchval(waiting))
+
+
+async def test_latecomers(pool: asyncpg.Pool, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
+    """Those who come while a turn waits for their tenant's head are in that turn, as far as its limit goes."""
+    desk = Desk(pool, timeout_s=5, turn_limit=5)
+    await desk.submit(register(tenant))
+    async with holding(postgres, tenant):
+        waiting = submitted(desk, register(tenant), register(tenant))
+        await until(lambda: waits_for_heads(owner))
+        waiting += submitted(desk, *(register(tenant) for _ in range(4)))
+        await until(lambda: contended(desk) == 4)
+    await asyncio.gather(*waiting)
+
+    await check(owner, tenant)
+    assert await turns(owner, tenant) == [1, 5, 1]
+
+
+async def test_latecomers_of_others(desk: Desk, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
+    """A turn that has its heads waits for no other: who came meanwhile for another tenant has the next one."""
+    other = f"{tenant}-other"
+    await at_once(desk, register(tenant), register(other))
+    async with holding(postgres, other):
+        async with holding(postgres, tenant):
+            (first,) = submitted(desk, register(tenant))
+            await until(lambda: waits_for_heads(owner))
+            (second,) = submitted(desk, register(other))
+            await until(lambda: contended(desk) == 1)
+        await first
+        assert not second.done()
+    await second
+
+    assert [len(await check(owner, each)) for each in (tenant, other)] == [2, 2]
+
+
+async def test_held_for_long(config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
+    """Of contended tenants that wait together, one that is held for long does not hold up the others."""
+    other = f"{tenant}-other"
+    assert config.database_url
+    async with open_pool(config.database_url, size=6, timeout_s=5, lock_timeout_s=0.05) as pool:
+        desk = Desk(pool, timeout_s=20)
+        await at_once(desk, register(tenant), register(other))
+        async with holding(postgres, tenant):
+            async with holding(postgres, other):
+                held, briefly = submitted(desk, register(tenant), register(other))
+                await until(lambda: waits_for_heads(owner))
+            await briefly
+            for _ in range(5):
+                await desk.submit(register(other))
+            assert not held.done()
+        await held
+        await desk.close()
+
+    assert [len(await check(owner, each)) for each in (tenant, other)] == [2, 7]
 
 
 async def test_same_id_twice(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
