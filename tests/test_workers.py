@@ -276,7 +276,7 @@ def test_enough_connections(home: Path) -> None:
     config = Config(workers=2, pool_size=60)
     with serving(home, MITOSIS_WORKERS="2", MITOSIS_POOL_SIZE="60"):
         most = asyncio.run(_max_connections(f"postgresql://postgres@/mitosis?host={home}/run&port=5432"))
-    assert most > sessions(config) == 2 * (60 + 11)
+    assert most > sessions(config) == 2 * (60 + 12)
 
 
 async def test_too_few_connections(postgres: Embedded) -> None:
