@@ -160,12 +160,17 @@ limit $3
 """
 
 
+async def following(conn: Conn, tenant_id: str, after: int, *, limit: int) -> list[Entry]:
+    """The next *limit* records of *tenant_id* after a position, in order, without private parts."""
+    return [_entry(row) for row in await conn.fetch(_READ, tenant_id, after, limit)]
+
+
 async def read(conn: Conn, tenant_id: str, *, after: int = 0, batch: int = 1000) -> AsyncIterator[Entry]:
     """The records of *tenant_id* after a position, in order, without private parts; *batch* in memory at a time."""
-    while rows := await conn.fetch(_READ, tenant_id, after, batch):
-        for row in rows:
-            yield _entry(row)
-        after = rows[-1]["position"]
+    while entries := await following(conn, tenant_id, after, limit=batch):
+        for entry in entries:
+            yield entry
+        after = entries[-1].position
 
 
 _POSITIONS = "select tenant_id, position from heads where tenant_id = any($1::text[])"

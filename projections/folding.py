@@ -6,19 +6,20 @@ the index that finds a client's events, so that one client at a time is in the m
 while the chain is read would take either all clients in memory, or a row written anew for nearly every record.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 
 from events import log
 from events.client import ClientEvent
 from events.errors import LogDamaged, OutOfOrder
-from events.log import Conn, Head
+from events.log import Conn, Entry, Head
 from events.record import Record, decode
 from events.verification.verifier import Verification
 from projections.clients import Client, apply
+from projections.reading_ahead import read_ahead
 
-BATCH = 1000  # records in memory, and clients
+BATCH = 500  # records that are read at a time, and clients
 _BEFORE_ALL = -(2**63)  # positions begin at 1, unless somebody has seen to it that they do not
 
 Note = Callable[[int], None]
@@ -32,13 +33,18 @@ async def prove(conn: Conn, tenant_id: str, head: Head, note: Note) -> Verificat
     Raises:
         LogDamaged: there is a fault in it. The message says the first one.
     """
-    verification, count = Verification(tenant_id), 0
-    async for entry in log.read(conn, tenant_id, after=_BEFORE_ALL, batch=BATCH):
-        verification.take(entry)
-        count += 1
-        if count % BATCH == 0:
-            note(BATCH)
-    note(count % BATCH)
+    verification = Verification(tenant_id)
+
+    async def fetch(last: Entry | None) -> list[Entry]:
+        return await log.following(conn, tenant_id, last.position if last else _BEFORE_ALL, limit=BATCH)
+
+    def take(entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            verification.take(entry)
+        note(len(entries))
+
+    async for _ in read_ahead(fetch, take):
+        pass
     require_whole(verification, head)
     return verification
 
@@ -73,29 +79,65 @@ async def fold(conn: Conn, tenant_id: str, count: int, note: Note) -> AsyncItera
         NoRecord, UnknownVersion: as `events.record.decode`.
         LogDamaged: the database found another number of records this time.
     """
-    client: Client | None = None
-    done, left = list[Client](), count
-    async for records in _by_client(conn, tenant_id):
-        for record in records:
+    clients, found = _Clients(tenant_id), 0
+
+    def take(rows: Sequence[asyncpg.Record]) -> None:
+        nonlocal found
+        found += len(rows)
+        clients.take(rows)
+        note(len(rows))
+        if found > count:
+            raise _miscounted(tenant_id, count, found)
+
+    async def of_none(last: asyncpg.Record | None) -> list[asyncpg.Record]:
+        return await conn.fetch(_OF_NO_CLIENT, tenant_id, last["position"] if last else 0, BATCH)
+
+    async def of_clients(last: asyncpg.Record | None) -> list[asyncpg.Record]:
+        after = (last["client_id"], last["position"]) if last else ("", 0)
+        return await conn.fetch(_OF_CLIENTS, tenant_id, *after, BATCH)
+
+    for fetch in (of_none, of_clients):
+        async for _ in read_ahead(fetch, take):
+            if len(clients.done) >= BATCH:
+                yield clients.hand_over()
+    if found < count:
+        raise _miscounted(tenant_id, count, found)
+    clients.end()
+    if clients.done:
+        yield clients.hand_over()
+
+
+def _miscounted(tenant_id: str, count: int, found: int) -> LogDamaged:
+    return LogDamaged(f"tenant {tenant_id} has {count} records, and its index events_of_client finds {found}")
+
+
+class _Clients:
+    """One client in the making, as its records come one behind the other, and those that are `done`."""
+
+    def __init__(self, tenant_id: str) -> None:
+        self.done: list[Client] = []
+        self._tenant_id = tenant_id
+        self._client: Client | None = None
+
+    def take(self, rows: Sequence[asyncpg.Record]) -> None:
+        client = self._client
+        for row in rows:
+            record = decode(row["body"], tenant_id=self._tenant_id, position=row["position"])
             if not is_about_client(record):
                 continue
             if client is not None and client.client_id != record.client_id:
-                done.append(client)
+                self.done.append(client)
                 client = None
             client = apply(client, record)
-        left -= len(records)
-        note(len(records))
-        if left < 0:
-            break
-        if len(done) >= BATCH:
-            yield done
-            done = []
-    if left:
-        raise LogDamaged(f"tenant {tenant_id} has {count} records, and its index events_of_client finds {count - left}")
-    if client is not None:
-        done.append(client)
-    if done:
-        yield done
+        self._client = client
+
+    def end(self) -> None:
+        if self._client is not None:
+            self.done.append(self._client)
+
+    def hand_over(self) -> list[Client]:
+        done, self.done = self.done, []
+        return done
 
 
 def is_about_client(record: Record) -> bool:
@@ -123,25 +165,9 @@ order by position
 limit $3
 """
 _OF_CLIENTS = """
-select position, body
+select body ->> 'client_id' as client_id, position, body
 from events
 where tenant_id = $1 and (body ->> 'client_id', position) > ($2, $3)
 order by body ->> 'client_id', position
 limit $4
 """
-
-
-async def _by_client(conn: Conn, tenant_id: str) -> AsyncIterator[list[Record]]:
-    """The records about no client, then those about each client, one client after the other; so many at a time."""
-    position, client_id = 0, ""
-    while records := _decoded(tenant_id, await conn.fetch(_OF_NO_CLIENT, tenant_id, position, BATCH)):
-        yield records
-        position = records[-1].position
-    position = 0
-    while records := _decoded(tenant_id, await conn.fetch(_OF_CLIENTS, tenant_id, client_id, position, BATCH)):
-        yield records
-        client_id, position = records[-1].client_id, records[-1].position
-
-
-def _decoded(tenant_id: str, rows: Iterable[asyncpg.Record]) -> list[Record]:
-    return [decode(row["body"], tenant_id=tenant_id, position=row["position"]) for row in rows]
