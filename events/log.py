@@ -90,14 +90,17 @@ for update
 """
 
 
-async def lock(conn: Conn, tenants: Sequence[str], *, wait: bool) -> dict[str, Head]:
+async def lock(conn: Conn, tenants: Sequence[str], *, wait: bool, limit_s: float | None = None) -> dict[str, Head]:
     """
     Lock the heads of *tenants* until the transaction ends, in the tenants' order, so that two callers cannot deadlock.
 
     With *wait* it waits for heads that others hold; without, those are missing from the answer. So are tenants
     without a head.
+
+    Raises:
+        TimeoutError: it took longer than *limit_s*. The server's own limit is for each head.
     """
-    rows = await conn.fetch(_LOCK if wait else _LOCK + "skip locked", tenants)
+    rows = await conn.fetch(_LOCK if wait else _LOCK + "skip locked", tenants, timeout=limit_s)
     return {row["tenant_id"]: _head(row) for row in rows}
 
 

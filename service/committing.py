@@ -37,6 +37,7 @@ class Committer:
 
     Args:
         pool: connections of its own, so that readers cannot starve it.
+        patience_s: how long a turn waits for its heads, where it waits for several.
         again: is given the tickets that have to have another turn.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
         seen: is told the clients that such a turn read and wrote; likewise.
@@ -46,11 +47,13 @@ class Committer:
         self,
         pool: asyncpg.Pool,
         *,
+        patience_s: float,
         again: Callable[[Ticket], None],
         ring: Callable[[Iterable[str]], None] | None = None,
         seen: Callable[[Iterable[Client]], None] | None = None,
     ) -> None:
         self._pool = pool
+        self._patience_s = patience_s
         self._again = again
         self._ring = ring
         self._seen = seen
@@ -94,10 +97,14 @@ class Committer:
         until = clock() + limit_s
         tenants = sorted({ticket.command.tenant_id for ticket in tickets})
         outcomes: Outcomes = []
-        committing = False
+        locking = committing = False
         try:
             async with borrowed(self._pool, limit_s) as connection, connection.transaction():
-                heads = await log.lock(connection, tenants, wait=latecomers is not None)
+                locking = True
+                # the server's limit is for each head: of one, it is enough
+                together_s = self._patience_s if len(tenants) > 1 and latecomers is not None else None
+                heads = await log.lock(connection, tenants, wait=latecomers is not None, limit_s=together_s)
+                locking = False
                 if latecomers is not None:
                     tickets += latecomers(heads, until - clock())
                 ours = [ticket for ticket in tickets if ticket.command.tenant_id in heads]
@@ -114,7 +121,7 @@ class Committer:
         except Exception as error:
             if committing:
                 raise _InDoubt(outcomes, error) from error
-            if latecomers is not None and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            if locking and isinstance(error.__cause__, asyncpg.LockNotAvailableError | TimeoutError):
                 raise _HeldUp from error
             raise
         self._tell(turn, known, outcomes)
@@ -159,7 +166,11 @@ class Committer:
                     await log.open_heads(connection, sorted({ticket.command.tenant_id for ticket in accepted}))
         except Exception as error:
             _logger.warning("heads_not_opened", exc_info=error, extra={"commands": len(tickets)})
-            return [ticket for ticket in tickets if not ticket.answer.done()]
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):  # somebody is about to bring the tenant in
+                return [ticket for ticket in tickets if not ticket.answer.done()]
+            for ticket in tickets:
+                ticket.fail(error)
+            return []
         for ticket in accepted:
             self._again(ticket)
         return [ticket for ticket in tickets if ticket.command.tenant_id in there]

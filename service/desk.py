@@ -2,11 +2,11 @@
 The write path. Commands wait in line; one turn takes all that wait and commits them in one transaction.
 
 While a turn is in the database the next callers gather, so the busier it is, the larger the turns. There are three
-kinds of lines, so that whoever holds a tenant up holds up nobody else:
+kinds of lines, so that whoever holds a tenant up holds up nobody else for more than a moment:
 
 - The common one. Its turns wait for no head; whose head is held by somebody else is passed over.
-- The one of the contended tenants, which were passed over a moment ago. Mostly it is another process's turn that has
-  their heads, and is about to end: these turns wait for all of them together.
+- The one of the contended tenants, which were passed over and have had commands in quick succession since. Mostly it
+  is another process's turn that has their heads, and is about to end: these turns wait for all of them together.
 - A tenant's own, if that was in vain. Each of these waits for one head, for as long as it takes.
 """
 
@@ -26,6 +26,7 @@ from service.refusals import RETRY_AFTER_S, LineFull
 from service.tickets import Ticket
 
 PATIENCE_S = 0.1  # how long a turn waits for a head that somebody else holds; the pool's lock timeout
+_TOGETHER_S = 0.2  # and for all its heads
 _CONTENDED_S = 0.02  # for which a tenant counts as contended after its last turn as one
 _ASIDE_LIMIT = 4  # heads that are waited for one by one at once, a connection each
 POOL_SIZE = _ASIDE_LIMIT + 3  # the common turn, the contended one, and what is looked up after a lost COMMIT
@@ -39,6 +40,7 @@ class Desk:
         pool: connections of its own, so that readers cannot starve it.
         turn_limit: commands that one turn takes at most.
         line_limit: commands that may wait in all.
+        patience_s: how long a turn waits for heads that others hold, where it waits for several.
         timeout_s: a caller is answered within this, whatever the database does.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
         seen: is told the clients that such a turn read and wrote; likewise.
@@ -52,11 +54,12 @@ class Desk:
         timeout_s: float,
         turn_limit: int = 256,
         line_limit: int = 4096,
+        patience_s: float = _TOGETHER_S,
         ring: Callable[[Iterable[str]], None] | None = None,
         seen: Callable[[Iterable[Client]], None] | None = None,
         turned: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._committer = Committer(pool, again=self._line_up, ring=ring, seen=seen)
+        self._committer = Committer(pool, patience_s=patience_s, again=self._line_up, ring=ring, seen=seen)
         self._turned = turned
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit
@@ -130,6 +133,10 @@ class Desk:
             self._note_contended(tickets)
             for ticket in held_up:
                 self._join(self._aside.setdefault(ticket.command.tenant_id, _Line(self._serve_aside)), ticket)
+            if held_up:  # those who came for the same tenants follow them
+                left, line.tickets = line.tickets, []
+                for ticket in left:
+                    self._line_up(ticket)
 
     def _note_contended(self, tickets: Iterable[Ticket]) -> None:
         now = asyncio.get_running_loop().time()

@@ -204,7 +204,7 @@ async def waits_for_heads(owner: asyncpg.Connection) -> bool:
 
 async def test_latecomers(pool: asyncpg.Pool, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
     """Those who come while a turn waits for their tenant's head are in that turn, as far as its limit goes."""
-    desk = Desk(pool, timeout_s=5, turn_limit=5)
+    desk = Desk(pool, timeout_s=10, patience_s=5, turn_limit=5)
     await desk.submit(register(tenant))
     async with holding(postgres, tenant):
         waiting = submitted(desk, register(tenant), register(tenant))
@@ -217,10 +217,14 @@ async def test_latecomers(pool: asyncpg.Pool, postgres: Embedded, tenant: str, o
     assert await turns(owner, tenant) == [1, 5, 1]
 
 
-async def test_latecomers_of_others(desk: Desk, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
+async def test_latecomers_of_others(
+    pool: asyncpg.Pool, postgres: Embedded, tenant: str, owner: asyncpg.Connection
+) -> None:
     """A turn that has its heads waits for no other: who came meanwhile for another tenant has the next one."""
-    other = f"{tenant}-other"
+    other, turned = f"{tenant}-other", list[int]()
+    desk = Desk(pool, timeout_s=10, patience_s=5, turned=lambda commands, _took_s: turned.append(commands))
     await at_once(desk, register(tenant), register(other))
+    turned.clear()
     async with holding(postgres, other):
         async with holding(postgres, tenant):
             (first,) = submitted(desk, register(tenant))
@@ -231,6 +235,7 @@ async def test_latecomers_of_others(desk: Desk, postgres: Embedded, tenant: str,
         assert not second.done()
     await second
 
+    assert turned == [1, 1, 1, 1]  # each was passed over, and then had its head
     assert [len(await check(owner, each)) for each in (tenant, other)] == [2, 2]
 
 
@@ -243,16 +248,85 @@ async def test_held_for_long(config: Config, postgres: Embedded, tenant: str, ow
         await at_once(desk, register(tenant), register(other))
         async with holding(postgres, tenant):
             async with holding(postgres, other):
-                held, briefly = submitted(desk, register(tenant), register(other))
+                held, *briefly = submitted(desk, register(tenant), register(other), register(other))
                 await until(lambda: waits_for_heads(owner))
-            await briefly
+            await asyncio.gather(*briefly)
             for _ in range(5):
                 await desk.submit(register(other))
             assert not held.done()
         await held
         await desk.close()
 
-    assert [len(await check(owner, each)) for each in (tenant, other)] == [2, 7]
+    assert [len(await check(owner, each)) for each in (tenant, other)] == [2, 8]
+
+
+async def test_held_for_long_with_others_behind(
+    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection
+) -> None:
+    """Those who came behind such a turn follow their tenants: the one that is held is waited for together once."""
+    other, took = f"{tenant}-other", list[float]()
+    assert config.database_url
+    async with open_pool(config.database_url, size=6, timeout_s=5, lock_timeout_s=2) as pool:
+        desk = Desk(
+            pool, timeout_s=20, patience_s=5, turn_limit=2, turned=lambda _commands, took_s: took.append(took_s)
+        )
+        await at_once(desk, register(tenant), register(other))
+        async with holding(postgres, tenant):
+            async with holding(postgres, other):
+                waiting = submitted(desk, register(tenant), register(other))
+                await until(lambda: waits_for_heads(owner))
+                waiting += submitted(desk, *(register(each) for each in (tenant, other) * 4))
+                await until(lambda: contended(desk) == 8)
+            await until(lambda: contended(desk) == 0)
+            assert sum(took_s > 1 for took_s in took) == 1
+        await asyncio.gather(*waiting)
+        await desk.close()
+
+    assert [len(await check(owner, each)) for each in (tenant, other)] == [6, 6]
+
+
+async def test_held_one_after_the_other(
+    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection
+) -> None:
+    """A turn's patience is for all its heads together, and not for each: it keeps none that it has from others."""
+    assert config.database_url
+    first, *others = tenants = sorted(f"{tenant}-{number}" for number in range(3))
+    took = list[float]()
+    async with open_pool(config.database_url, size=6, timeout_s=60) as pool:
+        desk = Desk(pool, timeout_s=20, patience_s=0.2, turned=lambda _commands, took_s: took.append(took_s))
+        await at_once(desk, *map(register, tenants))
+        async with holding(postgres, others[0]):
+            async with holding(postgres, first):
+                waiting = submitted(desk, *map(register, tenants))
+                await until(lambda: waits_for_heads(owner))
+            # the turn has the first head now, and waits for the second one, which nobody lets go of
+            await waiting[0]
+            assert not waiting[1].done()
+            assert max(took) < 5
+        await asyncio.gather(*waiting)
+        await desk.close()
+
+    assert [len(await check(owner, each)) for each in tenants] == [2, 2, 2]
+
+
+async def test_heads_that_cannot_be_opened(
+    desk: Desk, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a new tenant can get no head, its caller is told why at once."""
+    asked = 0
+
+    async def fail(_conn: Any, _tenants: Any) -> None:
+        nonlocal asked
+        asked += 1
+        raise asyncpg.DiskFullError
+
+    with monkeypatch.context() as full:
+        full.setattr(log, "open_heads", fail)
+        with pytest.raises(DatabaseAway):
+            await desk.submit(register(tenant))
+
+    assert asked == 1
+    assert await check(owner, tenant) == []
 
 
 async def test_same_id_twice(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:
