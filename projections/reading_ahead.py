@@ -25,7 +25,7 @@ async def read_ahead(
             for begin in range(0, len(rows), _STEP):
                 await asyncio.sleep(0)  # the loop takes in what has arrived
                 work(rows[begin : begin + _STEP])
-        except BaseException:
+        except BaseException:  # whoever is cancelled leaves the connection free, too
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
             raise

@@ -148,6 +148,7 @@ class Committer:
 
         Returns the other tickets: their tenants' heads are held by somebody else.
         """
+        accepted: list[Ticket] = []
         try:
             async with borrowed(self._pool, min(ticket.left_s for ticket in tickets) / 2) as connection:
                 there = await log.positions(connection, {ticket.command.tenant_id for ticket in tickets})
@@ -155,7 +156,6 @@ class Committer:
                 turn = Turn(
                     {ticket.command.tenant_id: log.beginning(ticket.command.tenant_id) for ticket in new}, {}, {}
                 )
-                accepted = []
                 for ticket in new:
                     outcome = _outcome(turn, ticket.command)
                     if isinstance(outcome, Exception):
@@ -166,11 +166,10 @@ class Committer:
                     await log.open_heads(connection, sorted({ticket.command.tenant_id for ticket in accepted}))
         except Exception as error:
             _logger.warning("heads_not_opened", exc_info=error, extra={"commands": len(tickets)})
-            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):  # somebody is about to bring the tenant in
-                return [ticket for ticket in tickets if not ticket.answer.done()]
-            for ticket in tickets:
-                ticket.fail(error)
-            return []
+            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):  # somebody is about to bring one in
+                for ticket in accepted:
+                    ticket.fail(error)
+            return [ticket for ticket in tickets if not ticket.answer.done()]
         for ticket in accepted:
             self._again(ticket)
         return [ticket for ticket in tickets if ticket.command.tenant_id in there]

@@ -89,7 +89,7 @@ async def own_database(postgres: Embedded, binaries: Path | None) -> AsyncIterat
 
 @pytest.fixture(scope="session")
 def config(postgres: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """The service's configuration, with a hash that costs nothing: its strength is not what these tests are about."""
+    """The service's configuration, with a hash that costs little: its strength is not what these tests are about."""
     return Config(
         home=tmp_path_factory.mktemp("home"),
         database_url=postgres.url("mitosis_service"),

@@ -310,10 +310,11 @@ async def test_held_one_after_the_other(
 
 
 async def test_heads_that_cannot_be_opened(
-    desk: Desk, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, postgres: Embedded, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a new tenant can get no head, its caller is told why at once."""
-    asked = 0
+    """Where a new tenant can get no head, its caller is told so at once, and nobody else of the turn."""
+    asked, held = 0, f"{tenant}-held"
+    await desk.submit(register(held))
 
     async def fail(_conn: Any, _tenants: Any) -> None:
         nonlocal asked
@@ -322,11 +323,14 @@ async def test_heads_that_cannot_be_opened(
 
     with monkeypatch.context() as full:
         full.setattr(log, "open_heads", fail)
-        with pytest.raises(DatabaseAway):
-            await desk.submit(register(tenant))
+        async with holding(postgres, held):
+            new, waiting = submitted(desk, register(tenant), register(held))
+            with pytest.raises(DatabaseAway):
+                await new
+    await waiting
 
     assert asked == 1
-    assert await check(owner, tenant) == []
+    assert [len(await check(owner, each)) for each in (tenant, held)] == [0, 2]
 
 
 async def test_same_id_twice(desk: Desk, tenant: str, owner: asyncpg.Connection) -> None:

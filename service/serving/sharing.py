@@ -14,8 +14,8 @@ import sys
 
 from aiohttp import web
 
-_STEP_BACK_S = 0.001  # for whoever has fewer, and for each connection that they have fewer; busy or dead, they may be
-_LONGEST_STEP = 10  # such connections: then one with more accepts all the same
+_STEP_BACK_S = 0.001  # for each connection that somebody has fewer
+_LONGEST_STEP = 10  # such connections: who has fewer may be busy or dead, and then the next one accepts all the same
 _NO_MORE_S = 1.0  # until it is tried again, when there are no descriptors left
 _NOBODY = 2**32 - 1
 
