@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,9 @@ def no_leak() -> Iterator[None]:
     with WITNESS.listening():
         yield
     assert WITNESS.verdict() == []
+
+# a shell has what it runs in the background ignore Ctrl-C, and the commands under test would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
