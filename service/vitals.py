@@ -5,6 +5,8 @@ import msgspec
 from events.log import Conn
 from service import schema
 
+HIDDEN = "unknown"  # the state of sessions that are another user's
+
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table: `bytes` with its indexes, and how many `rows` the server last estimated it to have."""
@@ -45,7 +47,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     What there is to say of a database.
 
     `schema_version` is its own and 0 for none, `needed_version` this program's; of a database with an older schema the
-    tenants and the consumers are not told. `connections` of `max_connections` are the whole server's.
+    tenants and the consumers are not told. `connections` of `max_connections` are the whole server's. Who may not see
+    what others do is told of their sessions, and not of their transactions.
     """
 
     server_version: str
@@ -61,11 +64,16 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[Sessions]
 
 
-_SERVER = """
+# a user who is no superuser is shown neither type nor state of other users' sessions: they are there all the same
+_IS_CLIENT = """(
+    backend_type = 'client backend' or (backend_type is null and usesysid is not null and datid is not null)
+)"""
+
+_SERVER = f"""
 select current_setting('server_version') as server_version, pg_database_size(current_database()) as bytes,
     current_setting('max_connections')::integer as max_connections,
-    (select count(*) from pg_stat_activity where backend_type = 'client backend') as connections
-"""
+    (select count(*) from pg_stat_activity where {_IS_CLIENT}) as connections
+"""  # noqa: S608 (a constant)
 
 _TABLES = """
 select relname as name, pg_total_relation_size(oid) as bytes, greatest(reltuples, 0)::bigint as rows
@@ -100,18 +108,17 @@ order by xact_start
 limit 1
 """
 
-# whose state is not shown to this user is there all the same
-_SESSIONS = """
-select application_name as application, coalesce(state, 'unknown') as state, count(*) as count
+_SESSIONS = f"""
+select application_name as application, coalesce(state, '{HIDDEN}') as state, count(*) as count
 from pg_stat_activity
-where datname = current_database() and backend_type = 'client backend'
+where datname = current_database() and {_IS_CLIENT}
 group by application_name, state
 order by count desc, application, state
-"""
+"""  # noqa: S608 (a constant)
 
 
 async def vitals(conn: Conn) -> Vitals:
-    """How the database is that *conn* is a session with. Who is no superuser sees less of other users' sessions."""
+    """How the database is that *conn* is a session with."""
     current, needed = await schema.current(conn), schema.version()
     (server,) = await conn.fetch(_SERVER)
     oldest = await conn.fetchrow(_OLDEST)

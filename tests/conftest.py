@@ -39,6 +39,7 @@ def no_leak() -> Iterator[None]:
         yield
     assert WITNESS.verdict() == []
 
+
 # a shell has what it runs in the background ignore Ctrl-C, and the commands under test would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from ulid import ULID
 
 from events import checkpoints
 from service import schema
@@ -73,6 +74,26 @@ async def test_for_people(status: Status) -> None:
     assert "idle in transaction" in said.lines[4]
     assert ["billing", "2", "2", "1"] in [line.split() for line in said.lines]
     assert "\x1b" not in said.out
+
+
+async def test_a_user_who_is_shown_less(status: Status) -> None:
+    """Other users' sessions are counted, though what they do is not told; and that this is so is said."""
+    name = f"lesser_{ULID()}".lower()
+    await status.owner.execute(f"create role {name} login")
+    await status.owner.execute(f"grant select on all tables in schema public to {name}")
+    status.url = status.url.replace("postgres@", f"{name}@")
+    others = "select count(*) from pg_stat_activity where datname = current_database()"
+    count = await status.owner.fetchval(others)
+
+    found = json.loads((await status("--json")).out)
+    said = await status()
+
+    await status.owner.execute(f"drop owned by {name}; drop role {name}")
+    shown = {(one["application"], one["state"]): one["count"] for one in found["sessions"]}
+    assert shown == {("mitosis db status", "active"): 1, ("", "unknown"): count}
+    assert found["connections"] > count
+    but = f", but for {count} sessions of others (pg_read_all_stats shows them)"
+    assert said.lines[4] == f"oldest open transaction: none{but}"
 
 
 async def test_tenants_that_have_moved(status: Status) -> None:

@@ -18,7 +18,7 @@ from service.cli.printing import WIDE, plain
 from service.cli.trouble import in_one_line
 from service.config import from_environment
 from service.dsn import name_of
-from service.vitals import Vitals, vitals
+from service.vitals import HIDDEN, Vitals, vitals
 
 OTHER_SCHEMA = 3  # exit status
 _CONNECT_S = 10.0
@@ -77,10 +77,13 @@ def _lines(name: str, found: Vitals) -> Iterator[str]:
     yield f"connections: {found.connections:,} of {found.max_connections:,}, the whole server's"
     oldest = found.oldest_transaction
     if oldest is None:
-        yield "oldest open transaction: none"
+        said = "none"
     else:
         whose = f"of {oldest.application or 'somebody'} (pid {oldest.pid}, {oldest.state})"
-        yield f"oldest open transaction: {oldest.age_s:,.1f} s, {whose}"
+        said = f"{oldest.age_s:,.1f} s, {whose}"
+    hidden = sum(sessions.count for sessions in found.sessions if sessions.state == HIDDEN)
+    but = f", but for {hidden:,} sessions of others (pg_read_all_stats shows them)" if hidden else ""
+    yield f"oldest open transaction: {said}{but}"
 
 
 def _print(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
