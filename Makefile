@@ -11,7 +11,7 @@ run: $(STAMP) ## serve on http://127.0.0.1:8080 (PORT=9090 make run), with a Pos
 	@exec $(VENV)/bin/mitosis serve
 
 test: $(STAMP)-test ## run the tests against a PostgreSQL of their own
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 torture: $(STAMP)-test ## run the long tests too: kills by the hundred
 	@$(VENV)/bin/python -m pytest -m torture
