@@ -230,9 +230,10 @@ class Page(NamedTuple):
     total: int
 
 
+# What is counted is ids, which the index of the list has: to have the states of all at hand takes ten times as long.
 _PAGE = """
 with matching as (
-    select id, state
+    select id
     from clients
     where tenant_id = $1
       and not is_deleted
@@ -242,7 +243,12 @@ with matching as (
 )
 select total, state
 from (select count(*) as total from matching) as counted
-left join lateral (select state, id from matching order by id desc limit $4 offset $5) as page on true
+left join lateral (
+    select state, id
+    from (select id from matching order by id desc limit $4 offset $5) as page
+    join clients using (id)
+    where tenant_id = $1 and not is_deleted
+) as found on true
 order by id desc
 """
 

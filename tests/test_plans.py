@@ -1,5 +1,6 @@
 """What the desk and the lookups ask for is found by its key, also with a plan from when the tables were small."""
 
+import asyncpg
 import pytest
 
 from events import log
@@ -9,6 +10,7 @@ from service.app import build
 from service.config import Config
 from service.metrics.state import STATE
 from tests.conftest import Served
+from tests.rebuilding import grow
 
 TENANT = "planned"
 TABLES = ("heads", "events", "clients", "receipts")
@@ -29,3 +31,21 @@ async def test_no_table_is_read_whole(config: Config, name: str) -> None:
             read = {row["relname"]: row for row in await connection.fetch(_READ, TABLES)}
     assert {name: row["seq_scan"] for name, row in read.items()} == dict.fromkeys(TABLES, 0)
     assert all(row["idx_scan"] >= 10 for row in read.values())
+
+
+_FETCHED = (
+    "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relname = $1"
+)
+
+
+async def test_a_page_is_all_that_is_read(config: Config, owner: asyncpg.Connection, tenant: str) -> None:
+    """The others are counted in an index: a page costs about the same, however many clients there are."""
+    await grow(owner, tenant, range(200))
+    await owner.execute("vacuum analyze clients")
+    made = build(config)
+    async with Served(made), made[STATE].pools["reads"].acquire() as connection, connection.transaction():
+        page = await clients.page(connection, tenant, number=3, size=20)
+        read = await connection.fetchval(_FETCHED, "clients")
+
+    assert (page.total, len(page.clients)) == (200, 20)
+    assert 20 <= read <= 40
