@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import asyncpg
-import msgspec
 from asyncpg import Connection
 from asyncpg.pool import PoolConnectionProxy
 
@@ -60,13 +59,6 @@ class Entry(NamedTuple):
             NoRecord, UnknownVersion: as `events.record.decode`.
         """
         return decode(self.body, tenant_id=self.tenant_id, position=self.position)
-
-
-class Found(NamedTuple):
-    """Some of the records that a search is for, newest first, and how many there are in all."""
-
-    total: int
-    entries: list[Entry]
 
 
 _OPEN = """
@@ -165,7 +157,7 @@ limit $3
 
 async def following(conn: Conn, tenant_id: str, after: int, *, limit: int) -> list[Entry]:
     """The next *limit* records of *tenant_id* after a position, in order, without private parts."""
-    return [_entry(row) for row in await conn.fetch(_READ, tenant_id, after, limit)]
+    return [entry_of(row) for row in await conn.fetch(_READ, tenant_id, after, limit)]
 
 
 async def read(conn: Conn, tenant_id: str, *, after: int = 0, batch: int = 1000) -> AsyncIterator[Entry]:
@@ -260,129 +252,13 @@ def require_next(after: int, entry: Entry) -> None:
 def _by_tenant(rows: Iterable[asyncpg.Record]) -> dict[str, list[Entry]]:
     found: dict[str, list[Entry]] = {}
     for row in rows:
-        found.setdefault(row["tenant_id"], []).append(_entry(row))
+        found.setdefault(row["tenant_id"], []).append(entry_of(row))
     return found
 
 
-def _entry(row: asyncpg.Record) -> Entry:
+def entry_of(row: asyncpg.Record) -> Entry:
+    """The entry that *row* has, without its private part."""
     return Entry(row["tenant_id"], row["position"], row["event_id"], row["digest"], row["body"].encode())
-
-
-_POSITION_AT = """
-with recursive halving (low, high) as (
-    -- no record up to low is after the time, and each from high on is
-    select 0::bigint, coalesce((select position from heads where tenant_id = $1), 0) + 1
-    union all
-    select case when is_after then low else middle end, case when is_after then middle else high end
-    from halving
-    cross join lateral (
-        select position as middle, (body ->> 'time')::timestamptz > $2 as is_after
-        from events
-        where tenant_id = $1 and position = (low + high) / 2
-    ) as probe
-    where low + 1 < high
-)
-select low from halving where low + 1 = high
-"""
-
-
-async def position_at(conn: Conn, tenant_id: str, time: datetime) -> int:
-    """
-    The last position of *tenant_id* whose time is not after *time*, 0 where there is none.
-
-    Positions and times rise together, so it halves the log: 20 look-ups by primary key in a log of a million records.
-
-    Raises:
-        RecordMissing: there is none where it looked.
-    """
-    position = await conn.fetchval(_POSITION_AT, tenant_id, time)
-    if position is None:
-        raise RecordMissing(f"tenant {tenant_id} lacks a record that the search for {time} came to")
-    return int(position)
-
-
-_BETWEEN = """
-select tenant_id, position, event_id, digest, body
-from events
-where tenant_id = $1 and position between $2 and $3
-order by position desc
-"""
-
-
-async def between(conn: Conn, tenant_id: str, first: int, last: int) -> list[Entry]:
-    """
-    The records of *tenant_id* from position *first* to *last*, newest first, without private parts.
-
-    Raises:
-        RecordMissing: one of them is.
-    """
-    entries = [_entry(row) for row in await conn.fetch(_BETWEEN, tenant_id, first, last)]
-    if len(entries) != last - first + 1:
-        raise RecordMissing(f"tenant {tenant_id} lacks a record between positions {first} and {last}")
-    return entries
-
-
-_OF_CLIENT = """
-select tenant_id, position, event_id, digest, body
-from events
-where tenant_id = $1 and body ->> 'client_id' = $2
-order by position desc
-limit $3 offset $4
-"""
-
-
-async def of_client(conn: Conn, tenant_id: str, client_id: str, *, limit: int, offset: int) -> list[Entry]:
-    """A client's records, newest first, without private parts: *limit* at most, behind the newest *offset*."""
-    return [_entry(row) for row in await conn.fetch(_OF_CLIENT, tenant_id, client_id, limit, offset)]
-
-
-# A record is in canonical form, and no other member of it has one of these two names: what a member is can be found by
-# its letters. To read the JSON of every record takes seven times as long.
-_SEARCH = """
-with matching as (
-    select position
-    from events
-    where tenant_id = $1 and position between $2 and $3
-      and ($4::text[] is null or exists (select from unnest($4) as member where strpos(body::text, member) > 0))
-      and ($5::text is null or strpos(body::text, $5) > 0)
-)
-select total, found.*
-from (select count(*) as total from matching) as counted
-left join lateral (
-    select tenant_id, position, event_id, digest, body
-    from (select position from matching order by position desc limit $6 offset $7) as page
-    join events using (position)
-    where tenant_id = $1
-) as found on true
-order by position desc
-"""
-
-
-async def search(  # noqa: PLR0913 (a search's filters)
-    conn: Conn,
-    tenant_id: str,
-    first: int,
-    last: int,
-    *,
-    types: Iterable[str] | None,
-    subject: str | None,
-    limit: int,
-    offset: int,
-) -> Found:
-    """
-    The records from position *first* to *last* that are of one of *types* and of an actor called *subject*.
-
-    None stands for any. All of the range is read to count them.
-    """
-    members = None if types is None else [_member("type", kind) for kind in types]
-    actor = None if subject is None else _member("subject", subject)
-    rows = await conn.fetch(_SEARCH, tenant_id, first, last, members, actor, limit, offset)
-    return Found(rows[0]["total"], [_entry(row) for row in rows if row["position"] is not None])
-
-
-def _member(name: str, value: str) -> str:
-    """A member of a record, letter by letter."""
-    return f'"{name}":{msgspec.json.encode(value).decode()}'
 
 
 _FIND = """
@@ -426,7 +302,7 @@ limit $3
 async def whole(conn: Conn, tenant_id: str, after: int, *, limit: int) -> list[Entry]:
     """The next *limit* records of *tenant_id* after a position, with their private parts: for moving a tenant alone."""
     rows = await conn.fetch(_WHOLE, tenant_id, after, limit)
-    return [_entry(row)._replace(private=row["private"]) for row in rows]
+    return [entry_of(row)._replace(private=row["private"]) for row in rows]
 
 
 _DIGEST = "select digest from events where tenant_id = $1 and position = $2"

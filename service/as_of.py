@@ -8,7 +8,7 @@ which is not later. Only what has come can be named: what was then does not chan
 import re
 from datetime import UTC, datetime
 
-from events import log
+from events import excerpts, log
 from events.errors import MitosisError
 from events.log import Conn
 
@@ -61,7 +61,7 @@ async def reached(conn: Conn, tenant_id: str, moment: Moment) -> int:
         # another process's clock may be ahead of this one's: what it wrote has happened all the same
         if moment > max(datetime.now(UTC), head.time):
             raise NoMoment("is in the future")
-        return await log.position_at(conn, tenant_id, moment)
+        return await excerpts.position_at(conn, tenant_id, moment)
     if moment > head.position:
         raise NoMoment(f"is a position that the log has not reached: it ends at {head.position}")
     return moment

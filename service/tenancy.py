@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ulid import ULID
 
-from events import chain, log
+from events import chain, excerpts, log
 from events.errors import MitosisError
 from events.log import Conn, Entry, Head
 from events.record import SCHEMA_VERSION, Actor, Record, encode
@@ -93,5 +93,5 @@ async def last_record(conn: Conn, tenant_id: str, head: Head) -> Record:
     Raises:
         RecordMissing
     """
-    (entry,) = await log.between(conn, tenant_id, head.position, head.position)
+    (entry,) = await excerpts.between(conn, tenant_id, head.position, head.position)
     return entry.record

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientSession, web
 from ulid import ULID
 
-from events import chain, log
+from events import chain, excerpts, log
 from events.client import (
     ClientCloned,
     ClientDeactivated,
@@ -32,7 +32,8 @@ from events.client import (
     SettingsChange,
 )
 from events.errors import RecordMissing
-from events.log import Conn, Entry, Found, Head
+from events.excerpts import Found
+from events.log import Conn, Entry, Head
 from events.record import SCHEMA_VERSION, Actor, Happening, Record, encode
 from events.tenant import TenantArrived, TenantCopied, TenantEvent, TenantFrozen, TenantMoved, TenantThawed
 from projections.clients import Client, apply, save
@@ -330,7 +331,7 @@ async def test_who_never_was(api: Api, tenant: str, monkeypatch: pytest.MonkeyPa
     async def of_client(*_: object, **__: object) -> list[Entry]:
         raise AssertionError
 
-    monkeypatch.setattr(log, "of_client", of_client)
+    monkeypatch.setattr(excerpts, "of_client", of_client)
     never, another = [await api.get(f"{CLIENTS}{one}/audit-logs") for one in ("app-never", theirs)]
 
     assert (never.status, never.body["code"]) == (404, 404001)
@@ -353,13 +354,13 @@ async def test_pages_of_a_client(api: Api, tenant: str, owner: asyncpg.Connectio
 async def test_while_it_changes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The version and the records are of one moment, whatever is written between the two looks."""
     client_id = (await api.register())["client_id"]
-    path, of_client = f"{CLIENTS}{client_id}/audit-logs", log.of_client
+    path, of_client = f"{CLIENTS}{client_id}/audit-logs", excerpts.of_client
 
     async def late(*arguments: Any, **limits: Any) -> list[Entry]:
         assert (await api.put(CLIENTS + client_id, json={"name": str(ULID())})).status == 200
         return await of_client(*arguments, **limits)
 
-    monkeypatch.setattr(log, "of_client", late)
+    monkeypatch.setattr(excerpts, "of_client", late)
 
     for count in (1, 2, 3):
         body = (await api.get(path)).body
@@ -414,7 +415,7 @@ async def test_what_cannot_be(api: Api, monkeypatch: pytest.MonkeyPatch) -> None
         raise AssertionError
 
     await api.register()
-    monkeypatch.setattr(log, "search", search)
+    monkeypatch.setattr(excerpts, "search", search)
     for query in (
         {"action": "ClientCloned", "resource_type": "secret"},
         {"action": "SecretAdded", "resource_type": "client"},
@@ -524,7 +525,7 @@ async def test_isolation(api: Api, tenant: str) -> None:
 @pytest.mark.parametrize("seed", range(3))
 async def test_position_at(tenant: str, owner: asyncpg.Connection, seed: int) -> None:
     """The last position whose time is not after another time, whichever that is."""
-    assert await log.position_at(owner, tenant, BEGINNING) == 0
+    assert await excerpts.position_at(owner, tenant, BEGINNING) == 0
     random = Random(seed)
     records = await write(owner, history(tenant, random, random.choice([1, 2, 3, 64, 65, 200])))
 
@@ -532,9 +533,9 @@ async def test_position_at(tenant: str, owner: asyncpg.Connection, seed: int) ->
         for offset in (-1, 0, 1):
             time = one.time + timedelta(microseconds=offset)
             due = sum(one.time <= time for one in records)
-            assert await log.position_at(owner, tenant, time) == due
-    assert await log.position_at(owner, tenant, datetime.max.replace(tzinfo=UTC)) == len(records)
-    assert await log.position_at(owner, tenant, datetime.min.replace(tzinfo=UTC)) == 0
+            assert await excerpts.position_at(owner, tenant, time) == due
+    assert await excerpts.position_at(owner, tenant, datetime.max.replace(tzinfo=UTC)) == len(records)
+    assert await excerpts.position_at(owner, tenant, datetime.min.replace(tzinfo=UTC)) == 0
 
 
 class Plan:
@@ -561,15 +562,15 @@ async def test_a_long_log(tenant: str, owner: asyncpg.Connection) -> None:
     async def plan(statement: str, *arguments: Any) -> Plan:
         return Plan(await owner.fetchval(f"explain (analyze, format json) {statement}", tenant, *arguments))
 
-    searched = await plan(log._POSITION_AT, records[1234].time)  # noqa: SLF001 (the statement itself)
+    searched = await plan(excerpts._POSITION_AT, records[1234].time)  # noqa: SLF001 (the statement itself)
     assert searched.indexes == {"events_pkey"}
     assert searched.read <= 13
-    page = await plan(log._BETWEEN, 2001, 2020)  # noqa: SLF001 (as above)
+    page = await plan(excerpts._BETWEEN, 2001, 2020)  # noqa: SLF001 (as above)
     assert (page.indexes, page.read) == ({"events_pkey"}, 20)
     client = records[-1].client_id
     count = sum(one.client_id == client for one in records)
     for limit, offset in ((5, 0), (5, count - 5)):
-        of_client = await plan(log._OF_CLIENT, client, limit, offset)  # noqa: SLF001 (as above)
+        of_client = await plan(excerpts._OF_CLIENT, client, limit, offset)  # noqa: SLF001 (as above)
         assert (of_client.indexes, of_client.read) == ({"events_of_client"}, limit + offset)
 
 
@@ -583,7 +584,7 @@ async def test_a_gap(api: Api, tenant: str, owner: asyncpg.Connection) -> None:
         assert (await api.get(LOGS, params={"page": "2"})).body["code"] == 500001
         assert (await api.get(path, params={"page_size": "100"})).body["code"] == 500001
         with pytest.raises(RecordMissing):
-            await log.position_at(owner, tenant, records[18].time)
+            await excerpts.position_at(owner, tenant, records[18].time)
 
 
 async def test_no_record(api: Api, tenant: str, owner: asyncpg.Connection) -> None:
@@ -605,7 +606,7 @@ async def impatient(config: Config, tenant: str) -> AsyncIterator[tuple[web.Appl
 async def test_two_at_once(api: Api, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two searches run at once, of two tenants; the others wait, and who asks for a page of everything for none."""
     now, most, go = 0, 0, asyncio.Event()
-    search = log.search
+    search = excerpts.search
 
     async def slow(*arguments: Any, **filters: Any) -> Found:
         nonlocal now, most
@@ -616,7 +617,7 @@ async def test_two_at_once(api: Api, tenant: str, monkeypatch: pytest.MonkeyPatc
         return found
 
     await api.register()
-    monkeypatch.setattr(log, "search", slow)
+    monkeypatch.setattr(excerpts, "search", slow)
     other = api.as_role("admin", f"{tenant}-other")
     await other.register()
     asked = [asyncio.create_task(one.get(LOGS, params={"user_id": "x"})) for one in (*[api] * 6, other)]
@@ -643,7 +644,7 @@ async def test_too_long(
 
     async with impatient(config, tenant) as (made, api):
         await api.register()
-        monkeypatch.setattr(log, "search", endless)
+        monkeypatch.setattr(excerpts, "search", endless)
         places, clock = made[logs.COUNTING], asyncio.get_running_loop().time
         async with places.place("one", wait_s=1):
             async with places.place("two", wait_s=1):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from events import loading, log
+from events import excerpts, loading, log
 from events.errors import LogDamaged, MitosisError
 from events.log import Conn, Head
 from projections.gathering import Gathering
@@ -148,7 +148,7 @@ class Import:
         first, last = batch.entries[0].position, min(batch.entries[-1].position, held.position)
         if first > last:
             return
-        ours = await log.between(self._conn, self._tenant_id, first, last)
+        ours = await excerpts.between(self._conn, self._tenant_id, first, last)
         if last == held.position and batch.entries[last - first].digest != held.digest:
             raise self._other(last)
         for entry, our in zip(batch.entries, reversed(ours), strict=False):

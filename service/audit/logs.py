@@ -11,10 +11,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 
-from events import log
+from events import excerpts, log
 from events.database import borrowed
 from events.errors import DatabaseAway, RecordMissing
-from events.log import Conn, Entry, Found
+from events.excerpts import Found
+from events.log import Conn, Entry
 from projections import clients as table
 from service.audit.entries import OF_TARGET, Action, LogEntry, Target, log_entry
 from service.audit.stream import TYPES
@@ -93,7 +94,7 @@ async def client_logs(request: web.Request) -> web.Response:
         if client is None:
             raise ClientNotFound
         due = max(min(query.page_size, client.version - query.offset), 0)
-        entries = await log.of_client(connection, *key, limit=due, offset=query.offset) if due else []
+        entries = await excerpts.of_client(connection, *key, limit=due, offset=query.offset) if due else []
     if len(entries) != due:
         raise RecordMissing(f"tenant {client.tenant_id} lacks a record of {client_id}")
     return listing(_shown(entries), page=query.page, page_size=query.page_size, total=client.version)
@@ -125,7 +126,7 @@ async def _cut(conn: Conn, query: LogQuery, tenant_id: str) -> Found:
     first, last = await _range(conn, query, tenant_id)
     newest = last - query.offset
     oldest = max(newest - query.page_size + 1, first)
-    entries = await log.between(conn, tenant_id, oldest, newest) if oldest <= newest else []
+    entries = await excerpts.between(conn, tenant_id, oldest, newest) if oldest <= newest else []
     return Found(max(last - first + 1, 0), entries)
 
 
@@ -135,7 +136,7 @@ async def _searched(conn: Conn, query: LogQuery, tenant_id: str) -> Found:
     if first > last or query.types == frozenset():
         return Found(0, [])
     subject = None if query.user_id is UNSET else query.user_id
-    return await log.search(
+    return await excerpts.search(
         conn, tenant_id, first, last, types=query.types, subject=subject, limit=query.page_size, offset=query.offset
     )
 
@@ -145,10 +146,10 @@ async def _range(conn: Conn, query: LogQuery, tenant_id: str) -> tuple[int, int]
     if query.end_time is UNSET:
         last = (await log.head(conn, tenant_id)).position
     else:
-        last = await log.position_at(conn, tenant_id, _time(query.end_time) - _BEFORE)
+        last = await excerpts.position_at(conn, tenant_id, _time(query.end_time) - _BEFORE)
     if query.start_time is UNSET:
         return 1, last
-    return await log.position_at(conn, tenant_id, _time(query.start_time) - _BEFORE) + 1, last
+    return await excerpts.position_at(conn, tenant_id, _time(query.start_time) - _BEFORE) + 1, last
 
 
 def _time(seconds: int) -> datetime:
