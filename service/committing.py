@@ -37,7 +37,7 @@ class Committer:
 
     Args:
         pool: connections of its own, so that readers cannot starve it.
-        patience_s: how long a turn waits for its heads, where it waits for several.
+        together_s: how long a turn waits for all its heads, where it waits for several.
         again: is given the tickets that have to have another turn.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
         seen: is told the clients that such a turn read and wrote; likewise.
@@ -47,13 +47,13 @@ class Committer:
         self,
         pool: asyncpg.Pool,
         *,
-        patience_s: float,
+        together_s: float,
         again: Callable[[Ticket], None],
         ring: Callable[[Iterable[str]], None] | None = None,
         seen: Callable[[Iterable[Client]], None] | None = None,
     ) -> None:
         self._pool = pool
-        self._patience_s = patience_s
+        self._together_s = together_s
         self._again = again
         self._ring = ring
         self._seen = seen
@@ -102,7 +102,8 @@ class Committer:
             async with borrowed(self._pool, limit_s) as connection, connection.transaction():
                 locking = True
                 # the server's limit is for each head: of one, it is enough
-                together_s = self._patience_s if len(tenants) > 1 and latecomers is not None else None
+                waits_for_several = len(tenants) > 1 and latecomers is not None
+                together_s = min(self._together_s, limit_s / 2) if waits_for_several else None
                 heads = await log.lock(connection, tenants, wait=latecomers is not None, limit_s=together_s)
                 locking = False
                 if latecomers is not None:
@@ -146,7 +147,8 @@ class Committer:
         """
         Give the tenants that have no head one, if a command of theirs would be accepted, and have them another turn.
 
-        Returns the other tickets: their tenants' heads are held by somebody else.
+        Returns the other tickets: their tenants' heads are held by somebody else. Where heads cannot be had, those whom
+        they are for are told so, and not tried again: a database without room would be asked for ever.
         """
         accepted: list[Ticket] = []
         try:

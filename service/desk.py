@@ -40,7 +40,7 @@ class Desk:
         pool: connections of its own, so that readers cannot starve it.
         turn_limit: commands that one turn takes at most.
         line_limit: commands that may wait in all.
-        patience_s: how long a turn waits for heads that others hold, where it waits for several.
+        together_s: how long a turn waits for all heads that others hold, where it waits for several.
         timeout_s: a caller is answered within this, whatever the database does.
         ring: is told the tenants of each turn that is committed; it neither waits nor fails.
         seen: is told the clients that such a turn read and wrote; likewise.
@@ -54,12 +54,12 @@ class Desk:
         timeout_s: float,
         turn_limit: int = 256,
         line_limit: int = 4096,
-        patience_s: float = _TOGETHER_S,
+        together_s: float = _TOGETHER_S,
         ring: Callable[[Iterable[str]], None] | None = None,
         seen: Callable[[Iterable[Client]], None] | None = None,
         turned: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._committer = Committer(pool, patience_s=patience_s, again=self._line_up, ring=ring, seen=seen)
+        self._committer = Committer(pool, together_s=together_s, again=self._line_up, ring=ring, seen=seen)
         self._turned = turned
         self._timeout_s = timeout_s
         self._turn_limit = turn_limit

@@ -1,7 +1,7 @@
 """The write path: what one turn decides, and whom a failure concerns."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from ulid import ULID
 from events import log
 from events.client import ClientSettings
 from events.errors import DatabaseAway
+from events.log import Conn, Head
 from events.record import Actor, Record
 from projections.clients import Client
 from projections.clients import apply as project
@@ -204,7 +205,7 @@ async def waits_for_heads(owner: asyncpg.Connection) -> bool:
 
 async def test_latecomers(pool: asyncpg.Pool, postgres: Embedded, tenant: str, owner: asyncpg.Connection) -> None:
     """Those who come while a turn waits for their tenant's head are in that turn, as far as its limit goes."""
-    desk = Desk(pool, timeout_s=10, patience_s=5, turn_limit=5)
+    desk = Desk(pool, timeout_s=10, together_s=5, turn_limit=5)
     await desk.submit(register(tenant))
     async with holding(postgres, tenant):
         waiting = submitted(desk, register(tenant), register(tenant))
@@ -222,7 +223,7 @@ async def test_latecomers_of_others(
 ) -> None:
     """A turn that has its heads waits for no other: who came meanwhile for another tenant has the next one."""
     other, turned = f"{tenant}-other", list[int]()
-    desk = Desk(pool, timeout_s=10, patience_s=5, turned=lambda commands, _took_s: turned.append(commands))
+    desk = Desk(pool, timeout_s=10, together_s=5, turned=lambda commands, _took_s: turned.append(commands))
     await at_once(desk, register(tenant), register(other))
     turned.clear()
     async with holding(postgres, other):
@@ -268,7 +269,7 @@ async def test_held_for_long_with_others_behind(
     assert config.database_url
     async with open_pool(config.database_url, size=6, timeout_s=5, lock_timeout_s=2) as pool:
         desk = Desk(
-            pool, timeout_s=20, patience_s=5, turn_limit=2, turned=lambda _commands, took_s: took.append(took_s)
+            pool, timeout_s=20, together_s=5, turn_limit=2, turned=lambda _commands, took_s: took.append(took_s)
         )
         await at_once(desk, register(tenant), register(other))
         async with holding(postgres, tenant):
@@ -286,23 +287,30 @@ async def test_held_for_long_with_others_behind(
 
 
 async def test_held_one_after_the_other(
-    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection
+    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A turn's patience is for all its heads together, and not for each: it keeps none that it has from others."""
     assert config.database_url
     first, *others = tenants = sorted(f"{tenant}-{number}" for number in range(3))
-    took = list[float]()
+    limits, lock = list[float | None](), log.lock
+
+    async def noted(conn: Conn, among: Sequence[str], *, wait: bool, limit_s: float | None = None) -> dict[str, Head]:
+        if wait and len(among) > 1:
+            limits.append(limit_s)
+        return await lock(conn, among, wait=wait, limit_s=limit_s)
+
+    monkeypatch.setattr(log, "lock", noted)
     async with open_pool(config.database_url, size=6, timeout_s=60) as pool:
-        desk = Desk(pool, timeout_s=20, patience_s=0.2, turned=lambda _commands, took_s: took.append(took_s))
+        desk = Desk(pool, timeout_s=20, together_s=0.3)
         await at_once(desk, *map(register, tenants))
         async with holding(postgres, others[0]):
             async with holding(postgres, first):
                 waiting = submitted(desk, *map(register, tenants))
                 await until(lambda: waits_for_heads(owner))
-            # the turn has the first head now, and waits for the second one, which nobody lets go of
+            # now it can have the first head, and not the second one, which nobody lets go of
             await waiting[0]
             assert not waiting[1].done()
-            assert max(took) < 5
+            assert limits == [0.3]
         await asyncio.gather(*waiting)
         await desk.close()
 
