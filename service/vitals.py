@@ -5,7 +5,7 @@ import msgspec
 from events.log import Conn
 from service import schema
 
-HIDDEN = "unknown"  # the state of sessions that are another user's
+HIDDEN = "unknown"  # the state of sessions whose state this user is not shown
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +64,14 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[Sessions]
 
 
-# a user who is no superuser is shown neither type nor state of other users' sessions: they are there all the same
+# A user without pg_read_all_stats is shown neither type nor state of others' sessions. They are there all the same; a
+# worker of the server's that has a database and a user cannot be told from them.
 _IS_CLIENT = """(
-    backend_type = 'client backend' or (backend_type is null and usesysid is not null and datid is not null)
+    backend_type = 'client backend'
+    or (
+        backend_type is null and usesysid is not null and datid is not null
+        and pid not in (select pid from pg_stat_replication)
+    )
 )"""
 
 _SERVER = f"""

@@ -15,6 +15,10 @@ from tests.commands import Mitosis, Said
 from tests.conftest import own_database
 from tests.planting import plant
 
+_SESSIONS = """
+select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'
+"""
+
 
 class Status:
     """The command, on a database that nobody else uses."""
@@ -82,8 +86,7 @@ async def test_a_user_who_is_shown_less(status: Status) -> None:
     await status.owner.execute(f"create role {name} login")
     await status.owner.execute(f"grant select on all tables in schema public to {name}")
     status.url = status.url.replace("postgres@", f"{name}@")
-    others = "select count(*) from pg_stat_activity where datname = current_database()"
-    count = await status.owner.fetchval(others)
+    count = await status.owner.fetchval(_SESSIONS)
 
     found = json.loads((await status("--json")).out)
     said = await status()
