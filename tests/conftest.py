@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
+from hypothesis import settings
 from ulid import ULID
 
 from service import embedded, schema
@@ -42,6 +43,9 @@ def no_leak() -> Iterator[None]:
 
 # a shell has what it runs in the background ignore Ctrl-C, and the commands under test would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# how long something takes is no law, on a machine that others use too
+settings.register_profile("mitosis", deadline=None)
+settings.load_profile("mitosis")
 
 
 @pytest.fixture(scope="session")

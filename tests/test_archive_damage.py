@@ -46,8 +46,8 @@ Edits = Callable[[Log, int, int], st.SearchStrategy[Edit]]
 OF_LINES = [edits for edits in EDITS if edits is not altered_column]  # a file has no columns
 LOGS = st.lists(st.integers(0, 2), min_size=4, max_size=10).map(written)
 LOG = written([0, 1, 0, 2, 1, 0])
-QUICK = settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
-THOROUGH = settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+QUICK = settings(max_examples=8, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 IDENTITY = x25519.Identity.generate()
 
 

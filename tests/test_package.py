@@ -5,7 +5,11 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 SERVICE = CHECKOUT / "service"
-NEVER = {".py", ".pyc"}  # of packages, which are found by themselves
+
+
+def is_module(file: Path) -> bool:
+    """Whether *file* is a package's, which are found by themselves, or what an interpreter keeps of one."""
+    return file.suffix == ".py" or "__pycache__" in file.parts
 
 
 def test_every_file_is_in_the_package() -> None:
@@ -14,7 +18,7 @@ def test_every_file_is_in_the_package() -> None:
     setup.read(CHECKOUT / "setup.cfg")
     named = setup["options.package_data"]["service"].split()
     shipped = {file for pattern in named for file in SERVICE.glob(pattern) if file.is_file()}
-    there = {file for file in SERVICE.rglob("*") if file.is_file() and file.suffix not in NEVER}
+    there = {file for file in SERVICE.rglob("*") if file.is_file() and not is_module(file)}
 
     assert there == shipped
     console = {file.relative_to(SERVICE).as_posix() for file in shipped}

@@ -83,7 +83,7 @@ def renumbered(edit: Edit) -> Log:
 
 
 @pytest.mark.parametrize("edits", [*EDITS, altered_position], ids=lambda edits: edits.__name__)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(log=LOGS, data=st.data())
 async def test_every_edit_of_a_database(copy: Connection, edits: Edits, log: Log, data: st.DataObject) -> None:
     """Whatever one edit did to the rows of a tenant, it is found and named, with where it shows."""
@@ -97,7 +97,7 @@ async def test_every_edit_of_a_database(copy: Connection, edits: Edits, log: Log
     assert verdict.faults[0].position in edit.positions
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(log=LOGS, data=st.data())
 async def test_a_database_that_was_cut_or_rewritten(copy: Connection, log: Log, data: st.DataObject) -> None:
     """Who rewrites a history, or cuts it off with its head, is found by the heads that were kept of it."""
@@ -151,7 +151,7 @@ def verified(folder: Path, log: Log, *arguments: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("edits", OF_FILES, ids=lambda edits: edits.__name__)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(log=LOGS, data=st.data())
 def test_every_edit_of_a_file(kept: tuple[HeadSigner, Path], edits: Edits, log: Log, data: st.DataObject) -> None:
     """
@@ -172,7 +172,7 @@ def test_every_edit_of_a_file(kept: tuple[HeadSigner, Path], edits: Edits, log: 
     assert verdict["faults"][0]["position"] in edit.positions
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(log=LOGS, data=st.data())
 def test_a_file_that_was_cut_or_rewritten(kept: tuple[HeadSigner, Path], log: Log, data: st.DataObject) -> None:
     """No file shows by itself that its end is missing, or that its history is another; the kept heads do."""

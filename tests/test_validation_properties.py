@@ -145,7 +145,7 @@ def assert_fair(accepted: Counter[bool]) -> None:
 def test_never_raises() -> None:
     """Whatever the strings hold, the answer is a tuple of short, printable faults, and the same every time."""
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(arbitrary_settings)
     @example(changed({"jwks": "[" * 100_000}))
     @example(changed({"jwks": '{"keys": [' + '{"kty":' * 50_000}))
@@ -172,7 +172,7 @@ def test_accepted_redirects() -> None:
     """
     accepted: Counter[bool] = Counter()
 
-    @settings(max_examples=1_500, deadline=None)
+    @settings(max_examples=1_500)
     @given(nearly(list(GOOD_REDIRECTS.values())))
     def law(uri: str) -> None:
         is_accepted = not violations(changed({"redirect_uris": (uri,)}))
@@ -207,7 +207,7 @@ def test_accepted_key_set_locations() -> None:
     """An accepted `jwks_uri` is https and names a host that can be meant for the whole internet."""
     accepted: Counter[bool] = Counter()
 
-    @settings(max_examples=1_000, deadline=None)
+    @settings(max_examples=1_000)
     @given(nearly(list(GOOD_KEY_SET_LOCATIONS.values())))
     def law(uri: str) -> None:
         is_accepted = not violations(changed({"jwks_uri": uri}))
@@ -231,7 +231,7 @@ def test_accepted_key_set_locations() -> None:
     assert_fair(accepted)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.ip_addresses())
 @example(IPv6Address("::ffff:169.254.169.254"))
 @example(IPv6Address("2002:a9fe:a9fe::"))
@@ -264,7 +264,7 @@ def test_accepted_origins() -> None:
     """An accepted origin is, character for character, what a browser would send."""
     accepted: Counter[bool] = Counter()
 
-    @settings(max_examples=800, deadline=None)
+    @settings(max_examples=800)
     @given(st.sampled_from(list(GOOD_ORIGINS.values())) | nearly(list(GOOD_ORIGINS.values()), most=1))
     def law(origin: str) -> None:
         is_accepted = not violations(changed({"cors_origins": (origin,)}))
@@ -289,7 +289,7 @@ def test_accepted_pages() -> None:
     """An accepted page is http or https, and no parser can be led to another host."""
     accepted: Counter[bool] = Counter()
 
-    @settings(max_examples=800, deadline=None)
+    @settings(max_examples=800)
     @given(st.sampled_from(PAGE_FIELDS), nearly(list(GOOD_PAGES.values())))
     def law(field: str, url: str) -> None:
         is_accepted = not violations(changed({field: url}))
@@ -318,7 +318,7 @@ def test_accepted_names() -> None:
         | st.sampled_from(["\u2028", " ", "x" * 256])
     )
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(names)
     def law(name: str) -> None:
         is_accepted = not violations(changed({"name": name}))
@@ -345,7 +345,7 @@ def test_accepted_scopes() -> None:
     accepted: Counter[bool] = Counter()
     tokens = nearly(["openid", "read:all", "https://api.example.com/read", "a"])
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(st.lists(tokens, max_size=3).map(tuple))
     def law(scopes: tuple[str, ...]) -> None:
         is_accepted = not violations(changed({"scopes": scopes}))
@@ -373,7 +373,7 @@ def test_accepted_key_sets() -> None:
     """An accepted JWK Set holds public keys only, and the library that verifies takes all, without a warning."""
     accepted: Counter[bool] = Counter()
 
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=600)
     @given(st.lists(keys, min_size=0, max_size=3), st.just({}) | members)
     def law(several: list[dict[str, Any]], beside: dict[str, Any]) -> None:
         text = key_set(*several, **beside)
@@ -408,7 +408,7 @@ def test_accepted_combinations() -> None:
     https = ("https://app.example.com/",)
     redirects = st.sampled_from([https, https, (), ("http://[::1]/",), ("com.example.app:/",)])
 
-    @settings(max_examples=800, deadline=None)
+    @settings(max_examples=800)
     @given(
         st.builds(
             ClientSettings,
@@ -447,7 +447,7 @@ def test_accepted_combinations() -> None:
     assert_fair(accepted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.builds(
         lambda uri, name, url: changed({"redirect_uris": (uri,), "name": name, "website": url}),
@@ -467,7 +467,7 @@ def test_accepted_settings_can_be_stored(client: ClientSettings) -> None:
     assert b"\\u0000" not in written
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(nearly(list(GOOD_REDIRECTS.values())), min_size=1, max_size=4), st.data())
 def test_order_does_not_matter(uris: list[str], data: st.DataObject) -> None:
     """Whether redirect URIs are accepted does not depend on their order."""
