@@ -96,7 +96,7 @@ async def test_a_key_set(console: OpenConsole, api: Api) -> None:
         await page.get_by_label("Take the registered key set away").check()
         await expect(page.locator(".changes tbody tr")).to_have_count(2)
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_role("heading", name="My Application")).to_be_visible()
+        await expect(page.get_by_role("status").get_by_text("My Application is changed")).to_be_visible()
     assert (await api.get(CLIENTS + client_id)).data["jwks_uri"] == "https://client.example.com/jwks.json"
 
 
