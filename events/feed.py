@@ -152,19 +152,19 @@ class Feed:
     async def run(self) -> None:
         """Read what is new until cancelled. A database that is away is asked again."""
         clock = asyncio.get_running_loop().time
-        next_look = clock()
+        looked = clock() - POLL_S
         with self._doorbell.heard_by(self._hear):
             while True:
                 try:
-                    if clock() >= next_look:
-                        next_look = clock() + POLL_S
+                    if clock() - looked >= POLL_S:
+                        looked = clock()
                         await self._look()
                     await self._read_due()
                 except Exception as error:
                     _logger.warning("feed_interrupted", exc_info=error)
                     await asyncio.sleep(POLL_S / 2)
                     continue
-                await self._rest(next_look - clock())
+                await self._rest(looked + POLL_S - clock())
 
     @asynccontextmanager
     async def tail(self, tenant_id: str, position: int) -> AsyncIterator[Tail]:
