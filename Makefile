@@ -1,6 +1,7 @@
 VENV := .venv
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
+WORKERS ?= auto
 
 .PHONY: help run test torture lint format clean bench screenshots
 
@@ -10,8 +11,8 @@ help: ## say what there is
 run: $(STAMP) ## serve on http://127.0.0.1:8080 (PORT=9090 make run), with a PostgreSQL of its own in .mitosis/
 	@exec $(VENV)/bin/mitosis serve
 
-test: $(STAMP)-test ## run the tests against a PostgreSQL of their own
-	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+test: $(STAMP)-test ## run the tests, each core some of them, against PostgreSQLs of their own; WORKERS=0 make test for one process
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 torture: $(STAMP)-test ## run the long tests too: kills by the hundred
 	@$(VENV)/bin/python -m pytest -m torture
