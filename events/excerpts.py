@@ -1,4 +1,4 @@
-"""Excerpts of a tenant's log, for people who look for something in it: a time, a stretch, a client, an act."""
+"""Excerpts of a tenant's log, for whoever looks for something in it: a time, a stretch, a client, an act."""
 
 from collections.abc import Iterable
 from datetime import datetime

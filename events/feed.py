@@ -136,12 +136,14 @@ class Feed:
     Args:
         pool: connections of its own, so that followers take none from anybody.
         timeout_s: the longest that a follower waits for the database.
+        poll_s: between two looks into the log without having heard the bell.
     """
 
-    def __init__(self, pool: asyncpg.Pool, doorbell: Doorbell, *, timeout_s: float) -> None:
+    def __init__(self, pool: asyncpg.Pool, doorbell: Doorbell, *, timeout_s: float, poll_s: float = POLL_S) -> None:
         self._pool = pool
         self._doorbell = doorbell
         self._timeout_s = timeout_s
+        self._poll_s = poll_s
         self._tails: dict[str, Tail] = {}
         self._due: dict[str, None] = {}  # in the order in which they became so: none is always behind others
         self._rung = asyncio.Event()
@@ -152,19 +154,19 @@ class Feed:
     async def run(self) -> None:
         """Read what is new until cancelled. A database that is away is asked again."""
         clock = asyncio.get_running_loop().time
-        looked = clock() - POLL_S
+        next_look = clock()
         with self._doorbell.heard_by(self._hear):
             while True:
                 try:
-                    if clock() - looked >= POLL_S:
-                        looked = clock()
+                    if clock() >= next_look:
+                        next_look = clock() + self._poll_s
                         await self._look()
                     await self._read_due()
                 except Exception as error:
                     _logger.warning("feed_interrupted", exc_info=error)
                     await asyncio.sleep(POLL_S / 2)
                     continue
-                await self._rest(looked + POLL_S - clock())
+                await self._rest(next_look - clock())
 
     @asynccontextmanager
     async def tail(self, tenant_id: str, position: int) -> AsyncIterator[Tail]:
@@ -257,7 +259,7 @@ class Feed:
         """
         Return when something may be new in any tenant since `rings` was *rings*, or after *wait_s*.
 
-        That is every POLL_S at the latest.
+        That is at every look, at the latest.
         """
         if self.rings != rings:
             return

@@ -12,7 +12,7 @@ from ulid import ULID
 from events.client import ClientSettings, Status
 from events.database import borrowed
 from events.errors import Refused
-from projections import clients as table
+from projections import listing as table
 from projections.clients import Client
 from service.as_of import Moment
 from service.bearer import ADMINISTRATORS, READERS

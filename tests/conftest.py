@@ -27,6 +27,12 @@ from tests.callers import Api
 from tests.commands import mitosis as mitosis  # noqa: PLC0414 (a fixture)
 from tests.leaks import WITNESS
 
+# a shell has what it runs in the background ignore Ctrl-C, and the commands under test would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# how long something takes is no law, on a machine that others use too
+settings.register_profile("mitosis", deadline=None)
+settings.load_profile("mitosis")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_leak() -> Iterator[None]:
@@ -39,13 +45,6 @@ def no_leak() -> Iterator[None]:
     with WITNESS.listening():
         yield
     assert WITNESS.verdict() == []
-
-
-# a shell has what it runs in the background ignore Ctrl-C, and the commands under test would inherit that
-signal.signal(signal.SIGINT, signal.default_int_handler)
-# how long something takes is no law, on a machine that others use too
-settings.register_profile("mitosis", deadline=None)
-settings.load_profile("mitosis")
 
 
 @pytest.fixture(scope="session")

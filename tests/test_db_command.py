@@ -95,8 +95,10 @@ async def test_a_user_who_is_shown_less(status: Status) -> None:
     shown = {(one["application"], one["state"]): one["count"] for one in found["sessions"]}
     assert shown == {("mitosis db status", "active"): 1, ("", "unknown"): count}
     assert found["connections"] > count
-    but = f", but for {count} sessions of others (pg_read_all_stats shows them)"
-    assert said.lines[4] == f"oldest open transaction: none{but}"
+    assert said.lines[4:6] == [
+        "oldest open transaction: none",
+        f"sessions whose transactions are not shown to this user: {count} (grant pg_read_all_stats)",
+    ]
 
 
 async def test_tenants_that_have_moved(status: Status) -> None:

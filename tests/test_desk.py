@@ -286,20 +286,43 @@ async def test_held_for_long_with_others_behind(
     assert [len(await check(owner, each)) for each in (tenant, other)] == [6, 6]
 
 
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """How long (s) each turn that waits for several heads has for them all."""
+    noted, lock = list[float | None](), log.lock
+
+    async def noting(conn: Conn, among: Sequence[str], *, wait: bool, limit_s: float | None = None) -> dict[str, Head]:
+        if wait and len(among) > 1:
+            noted.append(limit_s)
+        return await lock(conn, among, wait=wait, limit_s=limit_s)
+
+    monkeypatch.setattr(log, "lock", noting)
+    return noted
+
+
+async def test_held_with_little_time_left(
+    pool: asyncpg.Pool, postgres: Embedded, tenant: str, owner: asyncpg.Connection, limits: list[float | None]
+) -> None:
+    """A turn waits for its heads for half of its own time at most: the rest is for what it is there for."""
+    tenants = [tenant, f"{tenant}-other"]
+    desk = Desk(pool, timeout_s=4, together_s=60)
+    await at_once(desk, *map(register, tenants))
+    async with holding(postgres, tenant), holding(postgres, tenants[1]):
+        waiting = submitted(desk, *map(register, tenants))
+        await until(lambda: len(limits) == 1)
+    await asyncio.gather(*waiting)
+
+    assert limits[0] is not None
+    assert 0 < limits[0] <= 1
+    assert [len(await check(owner, each)) for each in tenants] == [2, 2]
+
+
 async def test_held_one_after_the_other(
-    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    config: Config, postgres: Embedded, tenant: str, owner: asyncpg.Connection, limits: list[float | None]
 ) -> None:
     """A turn's patience is for all its heads together, and not for each: it keeps none that it has from others."""
     assert config.database_url
     first, *others = tenants = sorted(f"{tenant}-{number}" for number in range(3))
-    limits, lock = list[float | None](), log.lock
-
-    async def noted(conn: Conn, among: Sequence[str], *, wait: bool, limit_s: float | None = None) -> dict[str, Head]:
-        if wait and len(among) > 1:
-            limits.append(limit_s)
-        return await lock(conn, among, wait=wait, limit_s=limit_s)
-
-    monkeypatch.setattr(log, "lock", noted)
     async with open_pool(config.database_url, size=6, timeout_s=60) as pool:
         desk = Desk(pool, timeout_s=20, together_s=0.3)
         await at_once(desk, *map(register, tenants))

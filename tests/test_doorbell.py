@@ -150,25 +150,24 @@ async def test_a_line_that_is_silent(url: str, owner: asyncpg.Connection, monkey
             os.kill(line, signal.SIGCONT)
 
 
-async def test_a_follower_without_a_bell(
-    url: str, owner: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_follower_without_a_bell(url: str, owner: asyncpg.Connection, tenant: str) -> None:
     """Where nobody rings, records arrive because it is looked for them; where it rings, that is what brings them."""
     async with hanging(url) as silent, running(url) as near:
-        feed = Feed(near.pool, near.doorbell, timeout_s=5)
-        looking = asyncio.create_task(feed.run())
-        async with feed.tail(tenant, 0) as tail:
+        looks = Feed(near.pool, near.doorbell, timeout_s=5)
+        hears = Feed(near.pool, near.doorbell, timeout_s=5, poll_s=_FOR_EVER_S)
+        running_feeds = [asyncio.create_task(feed.run()) for feed in (looks, hears)]
+        async with looks.tail(tenant, 0) as looking, hears.tail(tenant, 0) as hearing:
+            await until(lambda: hears.rings > 0)  # its one look
             await plant(owner, tenant)
             silent.doorbell.ring([tenant])
-            assert [told.position for told in await tail.after(0, wait_s=30)] == [1]
+            assert [told.position for told in await looking.after(0, wait_s=30)] == [1]
+            assert hearing.last == 0
 
-            monkeypatch.setattr("events.feed.POLL_S", _FOR_EVER_S)  # it had its last look
-            await plant(owner, tenant)
             line = asyncio.create_task(silent.doorbell.run())
-            assert [told.position for told in await tail.after(1, wait_s=30)] == [2]
-        line.cancel()
-        looking.cancel()
-        await asyncio.wait([line, looking])
+            assert [told.position for told in await hearing.after(0, wait_s=30)] == [1]
+        for task in (line, *running_feeds):
+            task.cancel()
+        await asyncio.wait([line, *running_feeds])
 
 
 async def test_a_consumer_without_a_bell(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from events import log
-from projections import clients
+from projections import clients, listing
 from service import receipts
 from service.app import build
 from service.config import Config
@@ -62,7 +62,7 @@ async def test_a_page_is_all_that_is_read(
             for _ in range(10):
                 async with connection.transaction():
                     before = await connection.fetchval(_FETCHED)
-                    page = await clients.page(connection, tenant, number=3, size=20)
+                    page = await listing.page(connection, tenant, number=3, size=20)
                     read = await connection.fetchval(_FETCHED) - before
 
     assert (page.total, len(page.clients)) == (200, 20)

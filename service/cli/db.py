@@ -82,8 +82,9 @@ def _lines(name: str, found: Vitals) -> Iterator[str]:
         whose = f"of {oldest.application or 'somebody'} (pid {oldest.pid}, {oldest.state})"
         said = f"{oldest.age_s:,.1f} s, {whose}"
     hidden = sum(sessions.count for sessions in found.sessions if sessions.state == HIDDEN)
-    but = f", but for {hidden:,} sessions of others (pg_read_all_stats shows them)" if hidden else ""
-    yield f"oldest open transaction: {said}{but}"
+    yield f"oldest open transaction: {said}"
+    if hidden:
+        yield f"sessions whose transactions are not shown to this user: {hidden:,} (grant pg_read_all_stats)"
 
 
 def _print(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
